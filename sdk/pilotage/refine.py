@@ -1,0 +1,121 @@
+"""Find the shift that aligns a rectified patch with the map pixels, to a fraction of a pixel, and say how good it is.
+
+Season, light and shadows change colours and even turn dark into light, but edges mostly stay where they are. So both
+pictures become a field of edge *orientations* (the doubled angle, so that an edge whose contrast flips is the same
+edge), with the strength evened out locally, and the fields are correlated under the mask of what the frame saw.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotage.rectify import Patch
+from pilotage.values import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class RefineConfig:
+    """How peaks are found and which are believed."""
+
+    edge_sigma_px: float = 1.2
+    even_sigma_px: float = 12.0  # edge strength is divided by its mean over this neighbourhood
+    min_score: float = 0.14  # correlation of the peak, 0..1
+    min_distinct: float = 1.25  # peak / best other peak further than `other_px` away
+    other_px: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Where the patch's centre lies in the searched window, and how far to trust it."""
+
+    shift_down_px: float  # from the centre of the window
+    shift_right_px: float
+    score: float  # 0..1
+    distinct: float  # >= 1; infinite when there is no other peak
+    std_px: float  # 1 sigma per axis from the shape of the peak
+
+
+Field = NDArray[np.float32]
+
+
+def edge_field(image: Rgb, valid: NDArray[np.bool_], config: RefineConfig) -> Field:
+    """Return (H, W, 2) float32: the doubled-angle edge field with evened strength, zero where not valid."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.GaussianBlur(grey, (0, 0), config.edge_sigma_px)
+    gx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3)
+    gy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3)
+    strength = cv2.magnitude(gx, gy)
+    inside = cv2.erode(valid.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1).astype(np.float32)
+    strength *= inside
+    mean = cv2.blur(strength, (int(2 * config.even_sigma_px) | 1,) * 2)
+    share = cv2.blur(inside, (int(2 * config.even_sigma_px) | 1,) * 2)
+    # sqrt: a few hard edges (water, roofs) must not outvote all the soft ones
+    weight = np.sqrt(strength / (mean / np.maximum(share, 0.05) + 2.0))
+    scale = weight / np.maximum(strength * strength, 1e-6)
+    field = np.empty((*grey.shape, 2), np.float32)
+    field[..., 0] = (gx * gx - gy * gy) * scale
+    field[..., 1] = 2 * gx * gy * scale
+    field *= inside[..., None]
+    return field
+
+
+def align(patch_field: Field, covered: NDArray[np.bool_], window_field: Field, config: RefineConfig) -> Alignment | None:
+    """Slide the patch over the window. None when there is nothing to correlate."""
+    template = patch_field * covered[..., None]
+    energy = float(np.sum(template * template))
+    if energy < 1e-3:
+        return None
+    numerator = cv2.matchTemplate(window_field, template, cv2.TM_CCORR)
+    power = np.einsum("ijk,ijk->ij", window_field, window_field)
+    window_energy = cv2.matchTemplate(power, covered.astype(np.float32), cv2.TM_CCORR)
+    floor = 0.05 * energy + 1e-3  # a nearly empty window must not score high by division
+    surface = numerator / np.sqrt(energy * np.maximum(window_energy, floor))
+    return _peak(surface, config)
+
+
+def _peak(surface: NDArray[np.float32], config: RefineConfig) -> Alignment:
+    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    score = float(surface[row, column])
+    rows, columns = np.ogrid[: surface.shape[0], : surface.shape[1]]
+    others = surface[np.maximum(abs(rows - row), abs(columns - column)) > config.other_px]
+    other = float(others.max()) if others.size else 0.0
+    d_row, d_column, std_px = _subpixel(surface, int(row), int(column))
+    return Alignment(
+        shift_down_px=float(row) + d_row - (surface.shape[0] - 1) / 2,
+        shift_right_px=float(column) + d_column - (surface.shape[1] - 1) / 2,
+        score=score,
+        distinct=score / other if other > 1e-6 else math.inf,
+        std_px=std_px,
+    )
+
+
+def _subpixel(surface: NDArray[np.float32], row: int, column: int) -> tuple[float, float, float]:
+    """Return (down, right, 1 sigma) in pixels: a parabola per axis; a blunt peak beside rivals is uncertain."""
+    if not (0 < row < surface.shape[0] - 1 and 0 < column < surface.shape[1] - 1):
+        return 0.0, 0.0, 3.0
+    centre = float(surface[row, column])
+    shift, bend = [], []
+    for before, after in (
+        (surface[row - 1, column], surface[row + 1, column]),
+        (surface[row, column - 1], surface[row, column + 1]),
+    ):
+        curvature = max(2 * centre - float(before) - float(after), 1e-6)
+        shift.append(float(np.clip(0.5 * (float(after) - float(before)) / curvature, -0.5, 0.5)))
+        bend.append(curvature)
+    noise = float(surface.std())
+    return shift[0], shift[1], float(np.clip(math.sqrt(noise / min(bend)), 0.3, 6.0))
+
+
+def search_window_px(side_px: int, reach_px: int) -> int:
+    """Return the side of a window in which a patch may shift by up to `reach_px` either way."""
+    return side_px + 2 * reach_px
+
+
+def patch_field(patch: Patch, config: RefineConfig) -> Field:
+    """Return the edge field of a rectified patch."""
+    return edge_field(patch.image, patch.covered, config)

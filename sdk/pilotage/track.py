@@ -1,0 +1,204 @@
+"""Join single-frame positions over time: acquire only what agrees with itself, predict, gate, grow, give up.
+
+A constant-velocity Kalman filter on local north/east metres. What it reports is the filter's covariance plus a
+common part that averaging cannot remove (a tilt bias moves every frame the same way), so that 1 sigma means 1 sigma.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotage.values import TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackConfig:
+    """The process model, the gate and the thresholds between states."""
+
+    accel_std_m_s2: float = 2.0
+    max_speed_m_s: float = 45.0
+    acquire_hits: int = 4  # frames that must agree ...
+    acquire_window_s: float = 2.5  # ... within this time
+    acquire_tolerance_m: float = 9.0
+    gate_sigma: float = 4.0
+    degraded_after_s: float = 1.0  # without a match
+    lost_after_s: float = 6.0
+    lost_std_m: float = 40.0
+    lost_misses: int = 12  # frames in a row that contradict the track
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A position of the camera from one frame, in local metres."""
+
+    north_m: float
+    east_m: float
+    std_m: float  # what changes from frame to frame
+    common_std_m: float  # what does not: attitude and height bias, map registration
+    score: float
+
+
+class Track:
+    """The filter and its state. Time is an argument, always; nothing here reads a clock."""
+
+    def __init__(self, config: TrackConfig) -> None:
+        self._config = config
+        self.state = TrackState.INIT
+        self._x: NDArray[np.float64] = np.zeros(4)  # north, east, north velocity, east velocity
+        self._p: NDArray[np.float64] = np.eye(4)
+        self._time_s = -math.inf
+        self._matched_s = -math.inf
+        self._common_std_m = 0.0
+        self._misses = 0
+        self._recent: deque[tuple[float, list[Measurement]]] = deque()
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a position to predict from."""
+        return self.state in (TrackState.TRACKING, TrackState.DEGRADED)
+
+    @property
+    def position_m(self) -> tuple[float, float]:
+        """North, east metres at the last time given."""
+        return float(self._x[0]), float(self._x[1])
+
+    @property
+    def velocity_m_s(self) -> tuple[float, float]:
+        """North, east metres a second."""
+        return float(self._x[2]), float(self._x[3])
+
+    @property
+    def velocity_std_m_s(self) -> float:
+        """The larger 1 sigma of the two velocities."""
+        return math.sqrt(max(self._p[2, 2], self._p[3, 3]))
+
+    def covariance_m2(self) -> NDArray[np.float64]:
+        """Return the honest 2x2 covariance of the position."""
+        return np.asarray(self._p[:2, :2] + np.eye(2) * self._common_std_m**2)
+
+    def std_m(self) -> float:
+        """Return the larger 1 sigma of the position."""
+        return math.sqrt(float(np.linalg.eigvalsh(self.covariance_m2())[-1]))
+
+    def age_s(self, time_s: float) -> float:
+        """Return the time since the last accepted measurement."""
+        return time_s - self._matched_s
+
+    def gate_radius_m(self) -> float:
+        """Return how far from the prediction the truth may be."""
+        return self._config.gate_sigma * self.std_m()
+
+    def predict(self, time_s: float) -> None:
+        """Carry the state to this time."""
+        if self.state is TrackState.INIT:
+            self.state = TrackState.SEARCHING
+        if self.active and time_s > self._time_s:
+            dt = time_s - self._time_s
+            step = np.eye(4)
+            step[0, 2] = step[1, 3] = dt
+            gain = np.array([[dt * dt / 2, 0], [0, dt * dt / 2], [dt, 0], [0, dt]])
+            self._x = step @ self._x
+            self._p = step @ self._p @ step.T + gain @ gain.T * self._config.accel_std_m_s2**2
+        self._time_s = time_s
+
+    def offer(self, measurement: Measurement | None) -> bool:
+        """Update an active track with what the frame near the prediction gave; return whether it was accepted."""
+        accepted = measurement is not None and self._gate(measurement)
+        if accepted and measurement is not None:
+            self._update(measurement)
+        else:
+            self._misses += 1
+        self._judge()
+        return accepted
+
+    def miss(self) -> None:
+        """Note a frame that could not be used at all; only time counts against the track."""
+        self._judge()
+
+    def acquire(self, candidates: list[Measurement]) -> bool:
+        """Look for a place that several recent frames agree on; become TRACKING when there is one."""
+        config = self._config
+        while self._recent and self._recent[0][0] < self._time_s - config.acquire_window_s:
+            self._recent.popleft()
+        best: list[tuple[float, Measurement]] = []
+        for candidate in candidates:
+            for past_s, past in self._recent:
+                for other in past:
+                    line = self._agreeing(candidate, past_s, other)
+                    if len(line) > len(best):
+                        best = line
+        self._recent.append((self._time_s, candidates))
+        if len(best) < config.acquire_hits:
+            return False
+        self._start(best)
+        self._recent.clear()
+        return True
+
+    def _agreeing(self, now: Measurement, past_s: float, past: Measurement) -> list[tuple[float, Measurement]]:
+        """Return the candidates, one a frame, on the straight path through `past` and `now`."""
+        dt = self._time_s - past_s
+        if dt <= 0:
+            return []
+        speed_n, speed_e = (now.north_m - past.north_m) / dt, (now.east_m - past.east_m) / dt
+        slack = 2 * self._config.acquire_tolerance_m / dt
+        if math.hypot(speed_n, speed_e) > self._config.max_speed_m_s + slack:
+            return []
+        line = [(self._time_s, now)]
+        for time_s, candidates in self._recent:
+            back = self._time_s - time_s
+            near = [
+                (math.hypot(c.north_m - now.north_m + speed_n * back, c.east_m - now.east_m + speed_e * back), i)
+                for i, c in enumerate(candidates)
+            ]
+            if near and min(near)[0] <= self._config.acquire_tolerance_m:
+                line.append((time_s, candidates[min(near)[1]]))
+        return line
+
+    def _start(self, line: list[tuple[float, Measurement]]) -> None:
+        """Fit a straight, steady path to the agreeing frames and track from there."""
+        times = np.array([time_s for time_s, _ in line]) - self._time_s
+        places = np.array([[m.north_m, m.east_m] for _, m in line])
+        design = np.column_stack([np.ones_like(times), times])
+        solution = np.linalg.lstsq(design, places, rcond=None)[0]
+        std = max(m.std_m for _, m in line) + 1.0
+        spread = max(float(np.sqrt(np.mean(times * times))), 0.1)
+        self._x = np.concatenate([solution[0], solution[1]])
+        self._p = np.diag([std**2, std**2, (2 * std / spread) ** 2, (2 * std / spread) ** 2])
+        self._common_std_m = line[0][1].common_std_m
+        self._matched_s = self._time_s
+        self._misses = 0
+        self.state = TrackState.TRACKING
+
+    def _gate(self, measurement: Measurement) -> bool:
+        delta = np.array([measurement.north_m, measurement.east_m]) - self._x[:2]
+        spread = self._p[:2, :2] + np.eye(2) * (measurement.std_m**2 + 0.25 * measurement.common_std_m**2)
+        return float(delta @ np.linalg.solve(spread, delta)) <= self._config.gate_sigma**2
+
+    def _update(self, measurement: Measurement) -> None:
+        h = np.eye(2, 4)
+        innovation = np.array([measurement.north_m, measurement.east_m]) - self._x[:2]
+        s = self._p[:2, :2] + np.eye(2) * measurement.std_m**2
+        gain = np.linalg.solve(s, h @ self._p).T
+        self._x = self._x + gain @ innovation
+        keep = np.eye(4) - gain @ h
+        self._p = keep @ self._p @ keep.T + gain @ gain.T * measurement.std_m**2  # Joseph form stays positive
+        self._common_std_m += 0.2 * (measurement.common_std_m - self._common_std_m)
+        self._matched_s = self._time_s
+        self._misses = 0
+
+    def _judge(self) -> None:
+        if not self.active:
+            return
+        config, age_s = self._config, self.age_s(self._time_s)
+        finite = bool(np.all(np.isfinite(self._x)) and np.all(np.isfinite(self._p)))
+        gone = age_s > config.lost_after_s or self._misses >= config.lost_misses
+        if not finite or gone or self.std_m() > config.lost_std_m:
+            self.state = TrackState.LOST
+            self._recent.clear()
+        else:
+            self.state = TrackState.DEGRADED if age_s > config.degraded_after_s else TrackState.TRACKING
