@@ -1,4 +1,4 @@
-"""The dialect we send: MAVLink 2 by construction, since a v20 module packs nothing else in any environment."""
+"""The dialect we send: MAVLink 2 by construction, since a v20 module packs nothing else, whatever is set."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class ExposureClock:
         self._last_utc_ms = 0
 
     def date(self, stamp_ns: int | None, *, now_utc_s: float, now_mono_s: float) -> tuple[GpsTime, int]:
-        """Return GPS time and UNIX (undated: monotonic) microseconds of a stamp; None is 1 ms after the last."""
+        """Return GPS time and UNIX (undated: monotonic) microseconds of a stamp; None: the last + 1 ms."""
         if self._utc_minus_mono_ns is None and PLAUSIBLE_UTC_S[0] <= now_utc_s < PLAUSIBLE_UTC_S[1]:
             self._utc_minus_mono_ns = round((now_utc_s - now_mono_s) * 1e9)
         if self._utc_minus_mono_ns is None:

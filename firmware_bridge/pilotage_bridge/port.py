@@ -100,7 +100,7 @@ class StreamPort:
 
 
 def open_port(uri: str) -> Port:
-    """Open udpout:HOST:PORT, udp: (the same), tcp:HOST:PORT or serial:DEVICE:BAUD; // may follow the scheme."""
+    """Open udpout:HOST:PORT (or udp:), tcp:HOST:PORT or serial:DEVICE:BAUD; // may follow the scheme."""
     scheme, _, rest = uri.partition(":")
     rest = rest.removeprefix("//")
     if uri.startswith("/dev/"):
