@@ -16,9 +16,9 @@ _FIX_3D = 3
 
 
 class Ledger:
-    """Counts messages and keeps every GPS_INPUT. Any bytes may be given to it; the bad ones are counted.
-
     """Counts messages and keeps every GPS_INPUT. Any bytes may be given to it; the bad are counted.
+
+    Each datagram is parsed for itself: a MAVLink sender never splits a packet over two, so that a truncated
     or altered one cannot take the next one down with it.
     """
 
