@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX with proof of parity. Needs torch and onnx."""

@@ -1,0 +1,140 @@
+"""Write an encoder as ONNX: uint8 camera pixels in, unit descriptors out, the whole contract in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pilotage.contract import METADATA_KEY, Contract
+from pilotage.engine import OnnxEngine
+from pilotage.errors import ModelError
+from pilotage_trainer import checkpoint
+from pilotage_trainer.data.worlds import WorldSource
+from pilotage_trainer.evaluate import describer
+from pilotage_trainer.models import FrGeo
+from pilotage_trainer.recipes import Recipe
+
+OPSET = 17
+MIN_COSINE = 0.999
+
+
+class Deployed(nn.Module):
+    """The network as it flies: Cast first, then layout, then normalisation; backbone in half precision if asked.
+
+    The Cast comes first because TensorRT takes uint8 inputs only into a Cast. LayerNorm and the last L2
+    normalisation stay in float32: their sums of squares leave half precision's range.
+    """
+
+    def __init__(self, model: FrGeo, recipe: Recipe, *, half: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = torch.float16 if half else torch.float32
+        model.backbone.to(self.kind)
+        self.register_buffer("mean", (torch.tensor(recipe.mean) * 255).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / (torch.tensor(recipe.std) * 255).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 -> (N, D) float32."""
+        pixels = (images.to(torch.float32).permute(0, 3, 1, 2) - self.mean) * self.scale
+        descriptors: Tensor = self.model(pixels.to(self.kind))
+        return descriptors
+
+
+def model_id(model: nn.Module, name: str) -> str:
+    """Return the name and a digest of the weights: one id for all precisions of one training."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().to(torch.float32).numpy().tobytes())
+    return f"{name}-{digest.hexdigest()[:12]}"
+
+
+def export(path: Path, output: Path, *, precision: str = "fp16") -> tuple[Contract, dict[str, float]]:
+    """Export a checkpoint, prove its parity with torch in float32, write it atomically; return contract and proof."""
+    if precision not in ("fp16", "fp32"):
+        raise ModelError(f"precision {precision!r}; known are fp16 and fp32")
+    reference, recipe = checkpoint.trained(path)
+    side = recipe.batch.side_px
+    contract = Contract(
+        model_id=model_id(reference, recipe.name),
+        name=recipe.name,
+        view=recipe.view,
+        role="both",
+        width=side,
+        height=side,
+        descriptor=reference.descriptor,
+        ground_size_m=recipe.batch.ground_m,
+        mean=recipe.mean,
+        std=recipe.std,
+        precision=precision,
+        quadrants=reference.layout == "quadrants",
+    )
+    half, _ = checkpoint.trained(path)
+    blob = _to_onnx(Deployed(half, recipe, half=precision == "fp16").eval(), side, contract)
+    proof = parity(reference, recipe, blob)
+    if proof["min_cosine"] < MIN_COSINE:
+        raise ModelError(
+            f"{path}: {precision} parity failed, min cosine {proof['min_cosine']:.5f} < {MIN_COSINE}: export with "
+            "--precision fp32"
+        )
+    part = output.with_name(output.name + ".part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(blob)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(output)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ModelError(f"{output}: cannot write ({error.strerror})") from error
+    return contract, proof
+
+
+def _to_onnx(model: Deployed, side: int, contract: Contract) -> bytes:
+    buffer = io.BytesIO()
+    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated; the new one wants no BytesIO
+        torch.onnx.export(
+            model,
+            (example,),
+            buffer,
+            input_names=["images"],
+            output_names=["descriptors"],
+            dynamic_axes={"images": {0: "batch"}, "descriptors": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load_from_string(buffer.getvalue())
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, contract.to_json()
+    onnx.checker.check_model(graph, full_check=True)
+    return bytes(graph.SerializeToString())
+
+
+def parity(reference: FrGeo, recipe: Recipe, blob: bytes) -> dict[str, float]:
+    """Compare the exported graph in ONNX Runtime with torch in float32, on pictures of a world."""
+    images = sample_images(recipe)
+    expected = describer(reference, recipe)(images)
+    with OnnxEngine(blob) as engine:
+        cosine = np.sum(expected * engine.run(images), axis=1)
+    return {"min_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean()), "images": float(len(images))}
+
+
+def sample_images(recipe: Recipe, count: int = 32) -> NDArray[np.uint8]:
+    """Return map tiles of a small world that no recipe trains on."""
+    from pilotage.world.generate import WorldConfig, make_world
+
+    source = WorldSource(make_world(3000, WorldConfig(size_m=400)))
+    rng = np.random.default_rng(1)
+    places = rng.uniform(-120, 120, (count, 2))
+    return np.stack([source.view_map(n, e, ground_m=80.0, side_px=recipe.batch.side_px) for n, e in places])
