@@ -1,0 +1,101 @@
+"""GeoTIFF in any coordinate system, through rasterio (workstation only)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotage.contract import FILL_RGB
+from pilotage.errors import MapError, require
+from pilotage.geo import LocalFrame, metres_per_degree
+from pilotage.maps import Bounds
+from pilotage.values import Rgb
+
+
+class GeoTiffMap:
+    """Reads windows, never the whole file."""
+
+    def __init__(self, path: Path) -> None:
+        self._rasterio = require("rasterio", extra="maps", purpose="reading a GeoTIFF")
+        from rasterio.warp import transform, transform_bounds
+
+        try:
+            self._file = self._rasterio.open(path)
+        except self._rasterio.errors.RasterioIOError as error:
+            raise MapError(f"{path}: not a GeoTIFF that can be read ({error})") from error
+        if self._file.crs is None:
+            raise MapError(f"{path}: has no coordinate system: give --corners instead, or georeference it")
+        west, south, east, north = transform_bounds(self._file.crs, "EPSG:4326", *self._file.bounds, densify_pts=21)
+        if not (-85 <= south < north <= 85 and -180 <= west < east <= 180):
+            raise MapError(f"{path}: lies at north {north}, south {south}, west {west}, east {east}: check its CRS")
+        self._bounds = Bounds(north, west, south, east)
+        self._gsd_m = self._pixel_m(transform)
+        self._stretch = self._levels()
+
+    def _pixel_m(self, transform: Callable[..., tuple[list[float], list[float]]]) -> float:
+        """Return the ground length of one pixel step down at the centre of the file."""
+        row, column = self._file.height // 2, self._file.width // 2
+        steps = [self._file.transform * (column, row + i) for i in (0, 1)]
+        lons, lats = transform(self._file.crs, "EPSG:4326", [x for x, _ in steps], [y for _, y in steps])
+        north_m, east_m = metres_per_degree(lats[0])
+        return math.hypot((lats[1] - lats[0]) * north_m, (lons[1] - lons[0]) * east_m)
+
+    def _levels(self) -> tuple[float, float] | None:
+        """Return what to map to 0 and 255 when the file is not 8-bit."""
+        if self._file.dtypes[0] == "uint8":
+            return None
+        scale = max(1, max(self._file.width, self._file.height) // 1000)
+        sample = self._file.read(1, out_shape=(self._file.height // scale, self._file.width // scale), masked=True)
+        values = sample.compressed()
+        if values.size == 0:
+            raise MapError("the GeoTIFF holds no data at all")
+        low, high = np.percentile(values, [1, 99])
+        return float(low), float(max(high, low + 1))
+
+    @property
+    def bounds(self) -> Bounds:
+        """Its edges."""
+        return self._bounds
+
+    @property
+    def gsd_m(self) -> float:
+        """Its own ground pixel, north-south."""
+        return self._gsd_m
+
+    def read(
+        self, frame: LocalFrame, *, top_north_m: float, left_east_m: float, rows: int, columns: int, gsd_m: float
+    ) -> tuple[Rgb, NDArray[np.bool_]]:
+        """Return a window in local metres: a window of degrees, because LocalFrame is linear in them."""
+        from rasterio.enums import Resampling
+        from rasterio.transform import from_bounds
+        from rasterio.vrt import WarpedVRT
+
+        north, west = frame.to_wgs84(top_north_m, left_east_m)
+        south, east = frame.to_wgs84(top_north_m - rows * gsd_m, left_east_m + columns * gsd_m)
+        how = Resampling.average if gsd_m > 1.25 * self._gsd_m else Resampling.bilinear
+        with WarpedVRT(
+            self._file,
+            crs="EPSG:4326",
+            transform=from_bounds(west, south, east, north, columns, rows),
+            width=columns,
+            height=rows,
+            resampling=how,
+            add_alpha=self._file.nodata is None and "alpha" not in {c.name for c in self._file.colorinterp},
+        ) as view:
+            bands = [1, 2, 3] if self._file.count >= 3 else [1, 1, 1]
+            data = view.read(bands)
+            valid = view.dataset_mask() > 0
+        if self._stretch is not None:
+            low, high = self._stretch
+            data = np.clip((data.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+        rgb = np.ascontiguousarray(np.moveaxis(data, 0, -1).astype(np.uint8))
+        rgb[~valid] = FILL_RGB
+        return rgb, valid
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
