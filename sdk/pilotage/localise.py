@@ -1,0 +1,258 @@
+"""The localiser: frame in, fix out. Pure but for the engine and the pack it was given; no clock, no thread, no socket.
+
+    rectify -> encode -> search -> refine -> track
+
+Read `Localiser.update` first; the rest are its steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotage.engine import Engine
+from pilotage.errors import PackError
+from pilotage.pack import RegionPack
+from pilotage.rectify import Patch, RectifyConfig, rectify
+from pilotage.refine import Alignment, RefineConfig, align, edge_field
+from pilotage.search import Searcher
+from pilotage.track import Measurement, Track, TrackConfig
+from pilotage.values import Fix, Frame, Match, TrackState, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class LocaliserConfig:
+    """One configuration for each stage, and what joins them."""
+
+    rectify: RectifyConfig = field(default_factory=RectifyConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    candidates: int = 6  # tiles refined when there is no prior
+    candidates_tracking: int = 2
+    reach: float = 0.9  # of the stride: how far from a tile's centre the frame may lie
+    tilt_std_deg: float = 0.6  # of the attitude the vehicle gives; moves the position by height * tan
+    map_std_m: float = 0.5  # of the map's own registration
+    turns_deg: tuple[float, ...] = (0.0, -3.5, 3.5)  # heading errors tried when refining
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A place for one frame: where the camera is, and what spoke for it."""
+
+    measurement: Measurement
+    match: Match
+    alignment: Alignment
+    turn_rad: float
+
+
+class Localiser:
+    """Matches frames against one pack. Not thread-safe."""
+
+    def __init__(self, pack: RegionPack, engine: Engine, config: LocaliserConfig | None = None) -> None:
+        if engine.contract.model_id != pack.manifest.contract.model_id:
+            raise PackError(
+                f"the pack was built with {pack.manifest.contract.model_id}, the engine is {engine.contract.model_id}: "
+                "use the encoder inside the pack"
+            )
+        self._pack, self._engine = pack, engine
+        self._config = LocaliserConfig() if config is None else config
+        self._searcher = Searcher(pack)
+        self._track = Track(self._config.track)
+        self._stamp_ns: int | None = None
+
+    @property
+    def state(self) -> TrackState:
+        """What the track says of itself."""
+        return self._track.state
+
+    def update(self, frame: Frame) -> Fix:
+        """Use one frame; return where the vehicle is, or why that is not known."""
+        if self._stamp_ns is not None and frame.stamp_ns <= self._stamp_ns:
+            return self._fix(self._stamp_ns, Verdict.BAD_TIME)
+        self._stamp_ns = frame.stamp_ns
+        self._track.predict(frame.stamp_ns / 1e9)
+        patch = self._rectify(frame)
+        if isinstance(patch, Verdict):
+            self._track.miss()
+            return self._fix(frame.stamp_ns, patch)
+        descriptor = self._engine.run(patch.image[None])[0]
+        if not np.all(np.isfinite(descriptor)):
+            self._track.miss()
+            return self._fix(frame.stamp_ns, Verdict.BAD_IMAGE)
+        if self._track.active:
+            return self._follow(frame, patch, descriptor)
+        return self._acquire(frame, patch, descriptor)
+
+    def locate(self, frame: Frame) -> Fix:
+        """Answer for one frame alone, with no track: the best place that passes, or a verdict."""
+        patch = self._rectify(frame)
+        if isinstance(patch, Verdict):
+            return Fix(frame.stamp_ns, TrackState.SEARCHING, patch)
+        found = self._candidates(frame, patch, self._engine.run(patch.image[None])[0])
+        if not found:
+            return Fix(frame.stamp_ns, TrackState.SEARCHING, Verdict.NO_MATCH)
+        best = max(found, key=lambda f: f.alignment.score)
+        here = best.measurement
+        rivals = [
+            f.alignment.score
+            for f in found
+            if math.hypot(f.measurement.north_m - here.north_m, f.measurement.east_m - here.east_m) > 15
+        ]
+        if rivals and max(rivals) > 0.85 * best.alignment.score:
+            return Fix(frame.stamp_ns, TrackState.SEARCHING, Verdict.AMBIGUOUS, score=best.alignment.score)
+        lat_deg, lon_deg = self._pack.frame.to_wgs84(here.north_m, here.east_m)
+        std_m = math.hypot(here.std_m, here.common_std_m)
+        return Fix(
+            stamp_ns=frame.stamp_ns,
+            state=TrackState.TRACKING,
+            verdict=Verdict.MATCHED,
+            lat_deg=lat_deg,
+            lon_deg=lon_deg,
+            std_north_m=std_m,
+            std_east_m=std_m,
+            heading_rad=(frame.yaw_rad + best.turn_rad) % (2 * math.pi),
+            std_heading_rad=math.radians(2.0),
+            age_s=0.0,
+            score=best.alignment.score,
+        )
+
+    def matches(self, frame: Frame, *, k: int = 10) -> list[Match]:
+        """Return the k tiles of the whole region that look most like this frame; empty when it cannot be used."""
+        patch = self._rectify(frame)
+        if isinstance(patch, Verdict):
+            return []
+        return self._searcher.all(self._engine.run(patch.image[None])[0], k=k)
+
+    def _rectify(self, frame: Frame, turn_rad: float = 0.0) -> Patch | Verdict:
+        manifest = self._pack.manifest
+        return rectify(
+            frame,
+            ground_size_m=manifest.tile_m,
+            side_px=manifest.contract.width,
+            turn_rad=turn_rad,
+            config=self._config.rectify,
+        )
+
+    def _follow(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
+        """Look only where the track says the vehicle can be."""
+        north_m, east_m = self._track.position_m
+        found = self._near(frame, patch, descriptor, centre=(north_m + patch.offset_north_m, east_m + patch.offset_east_m))
+        accepted = self._track.offer(found.measurement if found is not None else None)
+        if found is None:
+            return self._fix(frame.stamp_ns, Verdict.NO_MATCH)
+        if not accepted:
+            return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS, found)
+        return self._fix(frame.stamp_ns, Verdict.MATCHED, found, heading_rad=frame.yaw_rad + found.turn_rad)
+
+    def _acquire(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
+        """Look everywhere; believe a place only when several frames agree on it."""
+        found = self._candidates(frame, patch, descriptor)
+        if self._track.acquire([f.measurement for f in found]):
+            best = max(found, key=lambda f: f.alignment.score)
+            return self._fix(frame.stamp_ns, Verdict.MATCHED, best, heading_rad=frame.yaw_rad + best.turn_rad)
+        return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS if found else Verdict.NO_MATCH)
+
+    def _near(
+        self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32], *, centre: tuple[float, float]
+    ) -> Found | None:
+        """Search the gate about a predicted patch centre, exactly and to the pixel."""
+        manifest = self._pack.manifest
+        gate_m = self._track.gate_radius_m()
+        radius_m = gate_m + manifest.stride_m
+        matches = self._searcher.near(descriptor, north_m=centre[0], east_m=centre[1], radius_m=radius_m, k=1)
+        if not matches:
+            return None  # out of the map
+        reach_px = math.ceil(min(gate_m, 2 * manifest.stride_m) / manifest.map_gsd_m) + 2
+        best: Found | None = None
+        for turn_deg in self._config.turns_deg:
+            turned = patch if turn_deg == 0 else self._rectify(frame, math.radians(turn_deg))
+            if isinstance(turned, Verdict):
+                continue
+            place = (
+                centre[0] + turned.offset_north_m - patch.offset_north_m,
+                centre[1] + turned.offset_east_m - patch.offset_east_m,
+            )
+            found = self._refine(frame, turned, matches[0], place, reach_px=reach_px, turn_rad=math.radians(turn_deg))
+            if found is not None and (best is None or found.alignment.score > best.alignment.score):
+                best = found
+        return best
+
+    def _candidates(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> list[Found]:
+        """Retrieve from the whole region and keep the tiles whose pixels agree."""
+        manifest = self._pack.manifest
+        reach_px = math.ceil(self._config.reach * manifest.stride_m / manifest.map_gsd_m)
+        found: list[Found] = []
+        for match in self._searcher.all(descriptor, k=self._config.candidates):
+            place = tuple(self._pack.tile_centres_m[match.tile.index])
+            here = self._refine(frame, patch, match, (place[0], place[1]), reach_px=reach_px, turn_rad=0.0)
+            if here is not None:
+                found.append(here)
+        return found
+
+    def _refine(
+        self,
+        frame: Frame,
+        patch: Patch,
+        match: Match,
+        place: tuple[float, float],
+        *,
+        reach_px: int,
+        turn_rad: float,
+    ) -> Found | None:
+        """Align the patch with the map about a place; None when no peak is believable."""
+        side = self._pack.manifest.contract.width
+        gsd_m = self._pack.manifest.map_gsd_m
+        row, column = self._pack.pixel_of(*place)
+        top, left = round(row - side / 2 + 0.5) - reach_px, round(column - side / 2 + 0.5) - reach_px
+        span = side + 2 * reach_px
+        window, valid = self._pack.map_window(top, left, span, span)
+        refine = self._config.refine
+        alignment = align(
+            edge_field(patch.image, patch.covered, refine), patch.covered, edge_field(window, valid, refine), refine
+        )
+        if alignment is None or alignment.score < refine.min_score or alignment.distinct < refine.min_distinct:
+            return None
+        middle = (span - 1) / 2
+        north_m, east_m = self._pack.place_of(
+            top + middle + alignment.shift_down_px, left + middle + alignment.shift_right_px
+        )
+        tilt_m = frame.height_m * math.tan(math.radians(self._config.tilt_std_deg))
+        measurement = Measurement(
+            north_m=north_m - patch.offset_north_m,
+            east_m=east_m - patch.offset_east_m,
+            std_m=math.hypot(alignment.std_px * gsd_m, 0.6 * tilt_m),
+            common_std_m=math.hypot(tilt_m, self._config.map_std_m),
+            score=alignment.score,
+        )
+        return Found(measurement, match, alignment, turn_rad)
+
+    def _fix(
+        self, stamp_ns: int, verdict: Verdict, found: Found | None = None, *, heading_rad: float = math.nan
+    ) -> Fix:
+        """Say what the track knows now."""
+        track = self._track
+        if not track.active:
+            return Fix(stamp_ns, track.state, verdict)
+        north_m, east_m = track.position_m
+        lat_deg, lon_deg = self._pack.frame.to_wgs84(north_m, east_m)
+        covariance = track.covariance_m2()
+        return Fix(
+            stamp_ns=stamp_ns,
+            state=track.state,
+            verdict=verdict,
+            lat_deg=lat_deg,
+            lon_deg=lon_deg,
+            std_north_m=math.sqrt(covariance[0, 0]),
+            std_east_m=math.sqrt(covariance[1, 1]),
+            cov_north_east_m2=float(covariance[0, 1]),
+            velocity_north_m_s=track.velocity_m_s[0],
+            velocity_east_m_s=track.velocity_m_s[1],
+            std_velocity_m_s=track.velocity_std_m_s,
+            heading_rad=heading_rad % (2 * math.pi) if math.isfinite(heading_rad) else math.nan,
+            std_heading_rad=math.radians(2.0) if math.isfinite(heading_rad) else math.nan,
+            age_s=track.age_s(stamp_ns / 1e9),
+            score=found.alignment.score if found is not None else math.nan,
+        )
