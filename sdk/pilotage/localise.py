@@ -17,7 +17,7 @@ from pilotage.engine import Engine
 from pilotage.errors import PackError
 from pilotage.pack import RegionPack
 from pilotage.rectify import Patch, RectifyConfig, rectify
-from pilotage.refine import Alignment, RefineConfig, align, edge_field
+from pilotage.refine import Alignment, Field, RefineConfig, align, believable, edge_field
 from pilotage.search import Searcher
 from pilotage.track import Measurement, Track, TrackConfig
 from pilotage.values import Fix, Frame, Match, TrackState, Verdict
@@ -30,8 +30,7 @@ class LocaliserConfig:
     rectify: RectifyConfig = field(default_factory=RectifyConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
-    candidates: int = 6  # tiles refined when there is no prior
-    candidates_tracking: int = 2
+    candidates: int = 10  # tiles refined when there is no prior
     reach: float = 0.9  # of the stride: how far from a tile's centre the frame may lie
     tilt_std_deg: float = 0.6  # of the attitude the vehicle gives; moves the position by height * tan
     map_std_m: float = 0.5  # of the map's own registration
@@ -45,6 +44,16 @@ class Found:
     measurement: Measurement
     match: Match
     alignment: Alignment
+    turn_rad: float
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A frame under one heading hypothesis, ready to be aligned."""
+
+    frame: Frame
+    patch: Patch
+    edges: Field
     turn_rad: float
 
 
@@ -165,7 +174,8 @@ class Localiser:
         matches = self._searcher.near(descriptor, north_m=centre[0], east_m=centre[1], radius_m=radius_m, k=1)
         if not matches:
             return None  # out of the map
-        reach_px = math.ceil(min(gate_m, 2 * manifest.stride_m) / manifest.map_gsd_m) + 2
+        # never so small a window that any peak in it would do: a peak must stand out among others
+        reach_px = math.ceil(min(max(gate_m, manifest.stride_m), 2 * manifest.stride_m) / manifest.map_gsd_m)
         best: Found | None = None
         for turn_deg in self._config.turns_deg:
             turned = patch if turn_deg == 0 else self._rectify(frame, math.radians(turn_deg))
@@ -175,7 +185,8 @@ class Localiser:
                 centre[0] + turned.offset_north_m - patch.offset_north_m,
                 centre[1] + turned.offset_east_m - patch.offset_east_m,
             )
-            found = self._refine(frame, turned, matches[0], place, reach_px=reach_px, turn_rad=math.radians(turn_deg))
+            view = _View(frame, turned, self._edges(turned), math.radians(turn_deg))
+            found = self._refine(view, matches[0], place, reach_px=reach_px, prior=True)
             if found is not None and (best is None or found.alignment.score > best.alignment.score):
                 best = found
         return best
@@ -185,22 +196,19 @@ class Localiser:
         manifest = self._pack.manifest
         reach_px = math.ceil(self._config.reach * manifest.stride_m / manifest.map_gsd_m)
         found: list[Found] = []
+        view = _View(frame, patch, self._edges(patch), 0.0)
         for match in self._searcher.all(descriptor, k=self._config.candidates):
             place = tuple(self._pack.tile_centres_m[match.tile.index])
-            here = self._refine(frame, patch, match, (place[0], place[1]), reach_px=reach_px, turn_rad=0.0)
+            here = self._refine(view, match, (place[0], place[1]), reach_px=reach_px, prior=False)
             if here is not None:
                 found.append(here)
         return found
 
+    def _edges(self, patch: Patch) -> Field:
+        return edge_field(patch.image, patch.covered, self._config.refine)
+
     def _refine(
-        self,
-        frame: Frame,
-        patch: Patch,
-        match: Match,
-        place: tuple[float, float],
-        *,
-        reach_px: int,
-        turn_rad: float,
+        self, view: _View, match: Match, place: tuple[float, float], *, reach_px: int, prior: bool
     ) -> Found | None:
         """Align the patch with the map about a place; None when no peak is believable."""
         side = self._pack.manifest.contract.width
@@ -210,11 +218,10 @@ class Localiser:
         span = side + 2 * reach_px
         window, valid = self._pack.map_window(top, left, span, span)
         refine = self._config.refine
-        alignment = align(
-            edge_field(patch.image, patch.covered, refine), patch.covered, edge_field(window, valid, refine), refine
-        )
-        if alignment is None or alignment.score < refine.min_score or alignment.distinct < refine.min_distinct:
+        alignment = align(view.edges, view.patch.covered, edge_field(window, valid, refine), refine)
+        if alignment is None or not believable(alignment, refine, prior=prior):
             return None
+        frame, patch = view.frame, view.patch
         middle = (span - 1) / 2
         north_m, east_m = self._pack.place_of(
             top + middle + alignment.shift_down_px, left + middle + alignment.shift_right_px
@@ -227,7 +234,7 @@ class Localiser:
             common_std_m=math.hypot(tilt_m, self._config.map_std_m),
             score=alignment.score,
         )
-        return Found(measurement, match, alignment, turn_rad)
+        return Found(measurement, match, alignment, view.turn_rad)
 
     def _fix(
         self, stamp_ns: int, verdict: Verdict, found: Found | None = None, *, heading_rad: float = math.nan

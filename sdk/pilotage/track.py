@@ -21,6 +21,7 @@ class TrackConfig:
     """The process model, the gate and the thresholds between states."""
 
     accel_std_m_s2: float = 2.0
+    accel_hold_s: float = 1.0  # a turn lasts: accelerations of successive frames are not independent
     max_speed_m_s: float = 45.0
     acquire_hits: int = 4  # frames that must agree ...
     acquire_window_s: float = 2.5  # ... within this time
@@ -29,7 +30,7 @@ class TrackConfig:
     degraded_after_s: float = 1.0  # without a match
     lost_after_s: float = 6.0
     lost_std_m: float = 40.0
-    lost_misses: int = 12  # frames in a row that contradict the track
+    lost_misses: int = 10  # frames in a row that contradict the track
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,10 @@ class Track:
             dt = time_s - self._time_s
             step = np.eye(4)
             step[0, 2] = step[1, 3] = dt
-            gain = np.array([[dt * dt / 2, 0], [0, dt * dt / 2], [dt, 0], [0, dt]])
+            density = self._config.accel_std_m_s2**2 * self._config.accel_hold_s
+            grown = np.kron([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]], np.eye(2)) * density
             self._x = step @ self._x
-            self._p = step @ self._p @ step.T + gain @ gain.T * self._config.accel_std_m_s2**2
+            self._p = step @ self._p @ step.T + grown
         self._time_s = time_s
 
     def offer(self, measurement: Measurement | None) -> bool:
@@ -111,8 +113,8 @@ class Track:
         accepted = measurement is not None and self._gate(measurement)
         if accepted and measurement is not None:
             self._update(measurement)
-        else:
-            self._misses += 1
+        elif measurement is not None:
+            self._misses += 1  # a frame that sees nothing says nothing; one that sees another place contradicts
         self._judge()
         return accepted
 

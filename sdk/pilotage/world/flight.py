@@ -16,6 +16,7 @@ from pilotage.world.nadir import Pose, ground_height_m, render_nadir
 from pilotage.world.world import World
 
 _GRAVITY_M_S2 = 9.81
+_SPEED_M_S = 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class FlightPlan:
 
     waypoints_m: tuple[tuple[float, float], ...]
     heights_m: tuple[float, ...]  # one a waypoint
-    speed_m_s: float = 14.0
+    speed_m_s: float = _SPEED_M_S
     rate_hz: float = 8.0
     duration_s: float = 75.0
     wind_m_s: float = 4.0
@@ -51,10 +52,12 @@ class FlightPlan:
         reach_m = world.size_m / 2 - 220
         points = [rng.uniform(-reach_m, reach_m, 2) * 0.8]
         heading = rng.uniform(0, 2 * math.pi)
-        while len(points) < 3 + duration_s * 14 / 180:
+        length_m, need_m = 0.0, duration_s * _SPEED_M_S + 50
+        while length_m < need_m:
             heading += rng.normal(0, 0.7)
             step = points[-1] + rng.uniform(140, 260) * np.array([math.cos(heading), math.sin(heading)])
             if np.all(np.abs(step) < reach_m):
+                length_m += float(np.linalg.norm(step - points[-1]))
                 points.append(step)
             else:
                 heading += rng.uniform(0.6, 1.6)
@@ -134,8 +137,8 @@ def _fly(plan: FlightPlan, rng: np.random.Generator) -> _Path:
     steps = np.hypot(*np.diff(curve, axis=0).T)
     along = np.concatenate([[0], np.cumsum(steps)])
     at = (time_s - time_s[0]) * plan.speed_m_s
-    if at[-1] > along[-1]:  # there and back again: a plan may be shorter than its time
-        at = along[-1] - np.abs(along[-1] - at % (2 * along[-1]))
+    if at[-1] > along[-1]:
+        raise ValueError(f"the path is {along[-1]:.0f} m, {at[-1]:.0f} m are flown in {plan.duration_s} s: add waypoints")
     north, east = (np.interp(at, along, curve[:, k]) for k in (0, 1))
     height = np.interp(at, along, heights)
     dt = 1 / plan.rate_hz
