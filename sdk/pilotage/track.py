@@ -113,8 +113,12 @@ class Track:
         accepted = measurement is not None and self._gate(measurement)
         if accepted and measurement is not None:
             self._update(measurement)
+            self._recent.clear()
         elif measurement is not None:
-            self._misses += 1  # a frame that sees nothing says nothing; one that sees another place contradicts
+            # A frame that sees nothing says nothing; one that sees another place contradicts, and when several
+            # agree with each other and not with the track, they are right and the track starts again.
+            self._misses += 1
+            accepted = self.acquire([measurement])
         self._judge()
         return accepted
 

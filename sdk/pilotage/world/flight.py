@@ -33,7 +33,10 @@ class SensorNoise:
 
 @dataclass(frozen=True, slots=True)
 class FlightPlan:
-    """A path through waypoints (north_m, east_m) at heights above the ground."""
+    """A flight past waypoints (north_m, east_m) at heights above the ground, round and round until its time is up.
+
+    Turns are coordinated and never tighter than the tilt allows, so a waypoint is passed, not hit.
+    """
 
     waypoints_m: tuple[tuple[float, float], ...]
     heights_m: tuple[float, ...]  # one a waypoint
@@ -49,19 +52,10 @@ class FlightPlan:
     def draw(cls, world: World, seed: int, *, duration_s: float = 75.0) -> FlightPlan:
         """Draw a winding flight that stays well inside the world, 80 to 150 m above its ground."""
         rng = np.random.default_rng([seed, 0xF17])
-        reach_m = world.size_m / 2 - 220
-        points = [rng.uniform(-reach_m, reach_m, 2) * 0.8]
-        heading = rng.uniform(0, 2 * math.pi)
-        length_m, need_m = 0.0, duration_s * _SPEED_M_S + 50
-        while length_m < need_m:
-            heading += rng.normal(0, 0.7)
-            step = points[-1] + rng.uniform(140, 260) * np.array([math.cos(heading), math.sin(heading)])
-            if np.all(np.abs(step) < reach_m):
-                length_m += float(np.linalg.norm(step - points[-1]))
-                points.append(step)
-            else:
-                heading += rng.uniform(0.6, 1.6)
-        heights = rng.uniform(84, 145, len(points))
+        reach_m = world.size_m / 2 - 300
+        count = 4 + int(duration_s * _SPEED_M_S / 300)
+        points = rng.uniform(-reach_m, reach_m, (count, 2))
+        heights = rng.uniform(84, 145, count)
         return cls(
             waypoints_m=tuple((float(n), float(e)) for n, e in points),
             heights_m=tuple(float(h) for h in heights),
@@ -132,42 +126,49 @@ def exposures(plan: FlightPlan) -> int:
 
 def _fly(plan: FlightPlan, rng: np.random.Generator) -> _Path:
     """Follow a smooth curve through the waypoints; bank into its turns, lean into the wind, wobble in the gusts."""
-    time_s = 1.0 + np.arange(exposures(plan)) / plan.rate_hz
-    curve, heights = _curve(np.array(plan.waypoints_m), np.array(plan.heights_m))
-    steps = np.hypot(*np.diff(curve, axis=0).T)
-    along = np.concatenate([[0], np.cumsum(steps)])
-    at = (time_s - time_s[0]) * plan.speed_m_s
-    if at[-1] > along[-1]:
-        raise ValueError(f"the path is {along[-1]:.0f} m, {at[-1]:.0f} m are flown in {plan.duration_s} s: add waypoints")
-    north, east = (np.interp(at, along, curve[:, k]) for k in (0, 1))
-    height = np.interp(at, along, heights)
     dt = 1 / plan.rate_hz
-    course = np.unwrap(np.arctan2(np.gradient(east, dt), np.gradient(north, dt)))
-    rate = np.convolve(np.pad(np.gradient(course, dt), 4, mode="edge"), np.ones(9) / 9, mode="valid")
-    gust = [_error(rng, time_s, 1.2, 0.5, slow_s=1.5) for _ in range(2)]
-    limit = math.radians(plan.max_tilt_deg) * 0.72  # per axis, so that both together stay under it
-    bank = np.arctan(plan.speed_m_s * rate / _GRAVITY_M_S2)
+    time_s = 1.0 + np.arange(exposures(plan)) * dt
+    limit = math.radians(plan.max_tilt_deg) * 0.7  # per axis, so that both together stay under it
+    place, height, course, bank = _steer(plan, len(time_s), math.tan(0.8 * limit) * _GRAVITY_M_S2)
+    gust = [_error(rng, time_s, 1.2, 0.4, slow_s=1.5) for _ in range(2)]
     crab = plan.wind_m_s / plan.speed_m_s * np.sin(plan.wind_from_rad - course)
-    roll = np.clip(bank + gust[0], -limit, limit)
-    pitch = np.clip(np.radians(-2.0) - 0.012 * plan.wind_m_s * np.cos(plan.wind_from_rad - course) + gust[1], -limit, limit)
-    return _Path(time_s, north, east, height, roll, pitch, course + np.arcsin(np.clip(crab, -0.5, 0.5)))
+    lean = np.radians(-2.0) - 0.012 * plan.wind_m_s * np.cos(plan.wind_from_rad - course)
+    return _Path(
+        time_s=time_s,
+        north_m=place[:, 0],
+        east_m=place[:, 1],
+        height_m=height,
+        roll_rad=np.clip(bank + gust[0], -limit, limit),
+        pitch_rad=np.clip(lean + gust[1], -limit, limit),
+        yaw_rad=course + np.arcsin(np.clip(crab, -0.5, 0.5)),
+    )
 
 
-def _curve(
-    points: NDArray[np.float64], heights: NDArray[np.float64], samples: int = 60
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a Catmull-Rom curve through the waypoints and smooth heights along it."""
-    padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, 1, samples, endpoint=False)[:, None]
-    pieces, levels = [], []
-    for i in range(len(points) - 1):
-        a, b, c, d = padded[i : i + 4]
-        pieces.append(
-            0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-        )
-        ease = (1 - np.cos(np.pi * t[:, 0])) / 2
-        levels.append(heights[i] + ease * (heights[i + 1] - heights[i]))
-    return np.vstack([*pieces, points[-1:]]), np.concatenate([*levels, heights[-1:]])
+def _steer(
+    plan: FlightPlan, count: int, max_accel_m_s2: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (positions, heights, courses, bank angles) of steering from waypoint to waypoint."""
+    substeps = 4
+    dt = 1 / plan.rate_hz / substeps
+    points, heights = np.array(plan.waypoints_m), np.array(plan.heights_m)
+    place, height, target = points[0].copy(), float(heights[0]), 1
+    delta = points[1] - place
+    course, rate = math.atan2(delta[1], delta[0]), 0.0
+    out = np.empty((count, 5))
+    for i in range(count):
+        out[i] = (*place, height, course, math.atan(plan.speed_m_s * rate / _GRAVITY_M_S2))
+        for _ in range(substeps):
+            delta = points[target] - place
+            if math.hypot(*delta) < 120:
+                target = (target + 1) % len(points)
+                delta = points[target] - place
+            off = (math.atan2(delta[1], delta[0]) - course + math.pi) % (2 * math.pi) - math.pi
+            wish = float(np.clip(0.8 * off, -1, 1)) * max_accel_m_s2 / plan.speed_m_s
+            rate += (wish - rate) * min(1.0, dt / 0.8)
+            course += rate * dt
+            place += plan.speed_m_s * dt * np.array([math.cos(course), math.sin(course)])
+            height += float(np.clip(0.25 * (heights[target] - height), -2.5, 2.5)) * dt
+    return out[:, :2], out[:, 2], out[:, 3], out[:, 4]
 
 
 def _error(
