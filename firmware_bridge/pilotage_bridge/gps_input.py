@@ -18,7 +18,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pilotage.values import Fix
-
 from pilotage_bridge.dialect import Message, mavlink
 from pilotage_bridge.gps_time import ExposureClock
 
@@ -101,9 +100,7 @@ class GpsInputProfile:
         """Whether a position was given and has not been lost since."""
         return self.has_given and self._lost_mono_s is None
 
-    def messages(
-        self, fix: Fix | None, *, alt_msl_m: float, now_utc_s: float, now_mono_s: float
-    ) -> list[Message]:
+    def messages(self, fix: Fix | None, *, alt_msl_m: float, now_utc_s: float, now_mono_s: float) -> list[Message]:
         """Return what to send now: a position, a NO_FIX, or nothing. Without a fix this only lets time pass.
 
         `now_mono_s` is the clock of `fix.stamp_ns`, in seconds; `alt_msl_m` the altitude of the camera above

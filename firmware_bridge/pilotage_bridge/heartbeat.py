@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from pilotage.values import TrackState
-
 from pilotage_bridge.dialect import Message, mavlink
 
 _SYSTEM_STATUS = {
@@ -45,9 +44,7 @@ class HeartbeatConfig:
 
     def __post_init__(self) -> None:
         if not (0 < self.period_s < math.inf and 0 <= self.min_text_gap_s < math.inf):
-            raise ValueError(
-                f"period_s {self.period_s} and min_text_gap_s {self.min_text_gap_s} must be positive"
-            )
+            raise ValueError(f"period_s {self.period_s} and min_text_gap_s {self.min_text_gap_s} must be positive")
 
 
 class Heartbeat:

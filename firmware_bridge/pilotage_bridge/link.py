@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from pilotage.errors import LinkError
-
 from pilotage_bridge.dialect import Message, mavlink
 from pilotage_bridge.port import Port, open_port
 

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 from pilotage.errors import LinkError
-
 from pilotage_bridge.ledger import Ledger
 
 _POLL_S = 0.1  # how soon a signal is noticed
@@ -88,9 +87,7 @@ def _bind(config: ListenConfig) -> socket.socket:
     return receiver
 
 
-def _receive(
-    receiver: socket.socket, ledger: Ledger, config: ListenConfig, *, stopped: Callable[[], bool]
-) -> None:
+def _receive(receiver: socket.socket, ledger: Ledger, config: ListenConfig, *, stopped: Callable[[], bool]) -> None:
     start = heard = time.monotonic()
     receiver.settimeout(_POLL_S)
     while not stopped():
@@ -139,6 +136,4 @@ def _write(path: Path, report: dict[str, Any]) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise LinkError(
-            f"{path}: cannot write the report ({error.strerror}): give another --json FILE"
-        ) from error
+        raise LinkError(f"{path}: cannot write the report ({error.strerror}): give another --json FILE") from error

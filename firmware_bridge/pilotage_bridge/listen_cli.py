@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pilotage.cli.command import EXIT_CODES, Command
 from pilotage.errors import PilotageError
-
 from pilotage_bridge.listen import ListenConfig, listen, summary
 
 _EPILOG = f"""examples:
@@ -27,17 +26,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     default = ListenConfig()
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--port", type=int, default=default.port, help="UDP port, 0 for a free one (%(default)s)"
-    )
-    parser.add_argument(
-        "--host", default=default.host, help="address to bind: this machine only, unless you say"
-    )
+    parser.add_argument("--port", type=int, default=default.port, help="UDP port, 0 for a free one (%(default)s)")
+    parser.add_argument("--host", default=default.host, help="address to bind: this machine only, unless you say")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every count and GPS_INPUT here")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
-    parser.add_argument(
-        "--idle-s", type=float, metavar="S", help="stop after S seconds of silence, once heard"
-    )
+    parser.add_argument("--idle-s", type=float, metavar="S", help="stop after S seconds of silence, once heard")
 
 
 def _run(arguments: argparse.Namespace) -> int:

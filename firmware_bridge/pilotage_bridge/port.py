@@ -140,9 +140,7 @@ def _connect(host: str, number: int) -> int:
 def _open_serial(uri: str, rest: str) -> int:
     device, _, baud = rest.replace(",", ":").rpartition(":")
     if not device or not baud.isdigit():
-        raise LinkError(
-            f"{uri!r}: no baud rate in it: write serial:{rest or '/dev/ttyTHS1'}:921600, or the line's own"
-        )
+        raise LinkError(f"{uri!r}: no baud rate in it: write serial:{rest or '/dev/ttyTHS1'}:921600, or the line's own")
     try:
         descriptor = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except PermissionError as error:
@@ -150,9 +148,7 @@ def _open_serial(uri: str, rest: str) -> int:
             f"{device}: permission denied: sudo usermod -aG {_group(device)} $USER, then log in again"
         ) from error
     except OSError as error:
-        raise LinkError(
-            f"{device}: cannot be opened ({error.strerror}): ls /dev/tty* shows what is there"
-        ) from error
+        raise LinkError(f"{device}: cannot be opened ({error.strerror}): ls /dev/tty* shows what is there") from error
     try:
         _set_raw(descriptor, device, int(baud))
     except LinkError:
@@ -177,9 +173,7 @@ def _set_raw(descriptor: int, device: str, baud: int) -> None:
         attributes[6][termios.VMIN], attributes[6][termios.VTIME] = 1, 0  # nothing to read is not the end
         termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
     except (termios.error, OSError) as error:
-        raise LinkError(
-            f"{device}: is not a serial port ({error}): ls /dev/tty* shows what is there"
-        ) from error
+        raise LinkError(f"{device}: is not a serial port ({error}): ls /dev/tty* shows what is there") from error
 
 
 def _group(device: str) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pilotage.values import Fix, TrackState
-
 from pilotage_bridge.dialect import Message
 from pilotage_bridge.gps_input import GpsInputConfig, GpsInputProfile
 from pilotage_bridge.heartbeat import Heartbeat, HeartbeatConfig, StatusText
@@ -30,9 +29,7 @@ class Profile(Protocol):
     def has_given(self) -> bool:
         """Whether they ever did."""
 
-    def messages(
-        self, fix: Fix | None, *, alt_msl_m: float, now_utc_s: float, now_mono_s: float
-    ) -> list[Message]:
+    def messages(self, fix: Fix | None, *, alt_msl_m: float, now_utc_s: float, now_mono_s: float) -> list[Message]:
         """Return what to send now."""
 
 
@@ -51,9 +48,7 @@ class Publisher:
     the notice of a stalled localiser all live on these calls.
     """
 
-    def __init__(
-        self, link: Link, config: PublisherConfig | None = None, *, profile: Profile | None = None
-    ) -> None:
+    def __init__(self, link: Link, config: PublisherConfig | None = None, *, profile: Profile | None = None) -> None:
         config = config or PublisherConfig()
         self.profile: Profile = GpsInputProfile(config.gps_input) if profile is None else profile
         self._link = link

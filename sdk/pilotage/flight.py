@@ -45,7 +45,9 @@ class FlightFolder:
         self.exposures = _read_rows(folder / "frames.csv")
         missing = [e.file for e in self.exposures if not (folder / e.file).is_file()]
         if missing:
-            raise FlightError(f"{folder}: {len(missing)} pictures of frames.csv are missing, the first is {missing[0]!r}")
+            raise FlightError(
+                f"{folder}: {len(missing)} pictures of frames.csv are missing, the first is {missing[0]!r}"
+            )
 
     @property
     def has_truth(self) -> bool:
@@ -80,7 +82,9 @@ def _read_rows(path: Path) -> list[Exposure]:
             with_truth = "lat" in columns and "lon" in columns
             rows = [_row(path, number, raw, with_truth=with_truth) for number, raw in enumerate(reader, start=2)]
     except FileNotFoundError as error:
-        raise FlightError(f"{path}: no such file; a flight folder holds camera.json, frames.csv and pictures") from error
+        raise FlightError(
+            f"{path}: no such file; a flight folder holds camera.json, frames.csv and pictures"
+        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FlightError(f"{path}: cannot be read as CSV ({error})") from error
     if not rows:
@@ -97,7 +101,9 @@ def _row(path: Path, number: int, raw: dict[str, str | None], *, with_truth: boo
         except ValueError:
             raise FlightError(f"{path}, line {number}: {column} is {text!r}, not a number") from None
         if not math.isfinite(parsed):
-            raise FlightError(f"{path}, line {number}: {column} is {text!r}: leave out frames without a finite {column}")
+            raise FlightError(
+                f"{path}, line {number}: {column} is {text!r}: leave out frames without a finite {column}"
+            )
         return parsed
 
     file = raw.get("file") or ""

@@ -148,7 +148,9 @@ class Localiser:
     def _follow(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
         """Look only where the track says the vehicle can be."""
         north_m, east_m = self._track.position_m
-        found = self._near(frame, patch, descriptor, centre=(north_m + patch.offset_north_m, east_m + patch.offset_east_m))
+        found = self._near(
+            frame, patch, descriptor, centre=(north_m + patch.offset_north_m, east_m + patch.offset_east_m)
+        )
         accepted = self._track.offer(found.measurement if found is not None else None)
         if found is None:
             return self._fix(frame.stamp_ns, Verdict.NO_MATCH)

@@ -108,9 +108,7 @@ def _homography(
     matrix = camera.matrix
     if shrink > 1:
         image = np.asarray(
-            cv2.resize(
-                image, (camera.width // shrink, camera.height // shrink), interpolation=cv2.INTER_AREA
-            ),
+            cv2.resize(image, (camera.width // shrink, camera.height // shrink), interpolation=cv2.INTER_AREA),
             np.uint8,
         )
         scale = np.diag([image.shape[1] / camera.width, image.shape[0] / camera.height, 1.0])
@@ -129,9 +127,7 @@ def _homography(
     return np.linalg.inv(image_from_patch), image
 
 
-def _coverage(
-    image_shape: tuple[int, int], patch_from_image: NDArray[np.float64], side_px: int
-) -> NDArray[np.bool_]:
+def _coverage(image_shape: tuple[int, int], patch_from_image: NDArray[np.float64], side_px: int) -> NDArray[np.bool_]:
     """Return which patch pixels the image reaches: its outline, filled."""
     rows, columns = image_shape
     outline = np.array([[0, 0], [columns - 1, 0], [columns - 1, rows - 1], [0, rows - 1]], np.float64)

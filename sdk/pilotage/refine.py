@@ -71,7 +71,9 @@ def believable(alignment: Alignment, config: RefineConfig, *, prior: bool) -> bo
     return alignment.score >= score and alignment.distinct >= distinct
 
 
-def align(patch_field: Field, covered: NDArray[np.bool_], window_field: Field, config: RefineConfig) -> Alignment | None:
+def align(
+    patch_field: Field, covered: NDArray[np.bool_], window_field: Field, config: RefineConfig
+) -> Alignment | None:
     """Slide the patch over the window. None when there is nothing to correlate."""
     template = patch_field * covered[..., None]
     energy = float(np.sum(template * template))

@@ -1,9 +1,9 @@
 """The store on the vehicle: packs by content, one current, one previous. Pull the plug at any byte and one is good.
 
-    <root>/packs/<name>-<version>-<id>.region     immutable, verified, synced
-    <root>/current -> packs/...                   swapped by a rename
-    <root>/previous -> packs/...
-    <root>/staging/                               half-copied files; emptied at the start of every install
+<root>/packs/<name>-<version>-<id>.region     immutable, verified, synced
+<root>/current -> packs/...                   swapped by a rename
+<root>/previous -> packs/...
+<root>/staging/                               half-copied files; emptied at the start of every install
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Store:
             for folder in (root / "packs", root / "staging"):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{root}: cannot make a store there ({error.strerror}): choose a folder you may write") from error
+            raise StoreError(
+                f"{root}: cannot make a store there ({error.strerror}): choose a folder you may write"
+            ) from error
 
     def install(self, source: Path) -> StoredPack:
         """Verify, copy, verify the copy, then make it current."""
@@ -96,13 +98,20 @@ class Store:
         with RegionPack.open(path, verify=False) as pack:
             manifest = pack.manifest
             return StoredPack(
-                path, manifest.name, manifest.pack_version, pack.pack_id, path == self.current(), path == self.previous()
+                path,
+                manifest.name,
+                manifest.pack_version,
+                pack.pack_id,
+                path == self.current(),
+                path == self.previous(),
             )
 
     def _check_space(self, source: Path) -> None:
         need, free = source.stat().st_size + _HEADROOM_BYTES, shutil.disk_usage(self.root).free
         if free < need:
-            raise StoreError(f"{self.root}: {free / 1e6:.0f} MB free, {need / 1e6:.0f} MB needed: make room and try again")
+            raise StoreError(
+                f"{self.root}: {free / 1e6:.0f} MB free, {need / 1e6:.0f} MB needed: make room and try again"
+            )
 
     def _copy(self, source: Path, final: Path) -> None:
         part = self.root / "staging" / f"{final.name}.part"
@@ -116,7 +125,9 @@ class Store:
             sync_folder(final.parent)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise StoreError(f"{self.root}: cannot store {source.name} ({error.strerror}): the current pack stays") from error
+            raise StoreError(
+                f"{self.root}: cannot store {source.name} ({error.strerror}): the current pack stays"
+            ) from error
 
     def _activate(self, pack: Path) -> None:
         """Point previous at what was current, then current at the pack; each by an atomic rename."""

@@ -56,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "pilotage", help="generated worlds")
     evaluate.add_argument("--orthophotos", type=Path, help="folder that holds the held-out orthophotos")
-    evaluate.add_argument("--orthophoto-gsd-m", type=float, default=0.2, help="their ground pixel (default: %(default)s)")
+    evaluate.add_argument(
+        "--orthophoto-gsd-m", type=float, default=0.2, help="their ground pixel (default: %(default)s)"
+    )
     evaluate.add_argument("--json", action="store_true", help="for machines")
     return top
 
@@ -100,5 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
             orthophotos=arguments.orthophotos,
             orthophoto_gsd_m=arguments.orthophoto_gsd_m,
         )
-        print(json.dumps(results, indent=1) if arguments.json else "\n".join(measure.describe_result(r) for r in results))
+        print(
+            json.dumps(results, indent=1) if arguments.json else "\n".join(measure.describe_result(r) for r in results)
+        )
     return 0

@@ -37,9 +37,7 @@ def describe_row(row: dict[str, Any]) -> str:
     return f"{row['name']:<12} {row['backbone']:<12} {row['params_m']:.2f} M  {row['descriptor']}-d  {row['input']}  {row['source']}"
 
 
-def held_out(
-    path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float
-) -> list[dict[str, Any]]:
+def held_out(path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float) -> list[dict[str, Any]]:
     """Measure a checkpoint on the validation worlds and, where given, the held-out orthophotos."""
     model, of = checkpoint.trained(path)
     describe = describer(model, of)

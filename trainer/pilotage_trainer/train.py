@@ -105,7 +105,9 @@ class Trainer:
         if not torch.isfinite(loss):
             bad = self.config.out / "nan-batch.npz"
             np.savez_compressed(bad, query=query.numpy(), aerial=aerial.numpy(), ignore=ignore.numpy())
-            raise ModelError(f"loss is {loss.item()} at step {self.steps}: the batch is in {bad}; lower the learning rate")
+            raise ModelError(
+                f"loss is {loss.item()} at step {self.steps}: the batch is in {bad}; lower the learning rate"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
@@ -141,7 +143,9 @@ class Trainer:
             return False
         state = checkpoint.load(self.path)
         if state["recipe"] != self.recipe.name:
-            raise ModelError(f"{self.path}: is of recipe {state['recipe']!r}, not {self.recipe.name!r}: choose another --out")
+            raise ModelError(
+                f"{self.path}: is of recipe {state['recipe']!r}, not {self.recipe.name!r}: choose another --out"
+            )
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.loss.load_state_dict(state["loss"])
@@ -161,7 +165,9 @@ def run(recipe: Recipe, config: RunConfig) -> Path:
     world = WorldConfig(size_m=recipe.world_size_m)
     held_out = WorldSource(cached_world(recipe.validation_seeds[0], config.cache, world))
     pairs = Pairs(found, weights, config=recipe.batch, seed=recipe.seed + trainer.steps)
-    loader = DataLoader(pairs, batch_size=None, num_workers=config.workers, prefetch_factor=3 if config.workers else None)
+    loader = DataLoader(
+        pairs, batch_size=None, num_workers=config.workers, prefetch_factor=3 if config.workers else None
+    )
     last = saved = validated = time.monotonic()
     losses: list[float] = []
     with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -175,7 +181,10 @@ def run(recipe: Recipe, config: RunConfig) -> Path:
             now = time.monotonic()
             trainer.spent_s, last = trainer.spent_s + now - last, now
             if trainer.steps % 50 == 0:
-                line = {"loss": round(float(np.mean(losses[-50:])), 4), "scale": round(float(trainer.loss.scale.detach()), 2)}
+                line = {
+                    "loss": round(float(np.mean(losses[-50:])), 4),
+                    "scale": round(float(trainer.loss.scale.detach()), 2),
+                }
                 note(**line, lr=trainer.optimiser.param_groups[0]["lr"], seconds=round(trainer.spent_s, 1))
                 left_min = config.minutes - trainer.spent_s / 60
                 rate = trainer.steps * len(query) / max(trainer.spent_s, 1e-3)

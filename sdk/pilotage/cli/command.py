@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-EXIT_CODES = "exit codes: 0 done; 1 a missing optional dependency (the message is the pip line); 2 refused, one line says why"
+EXIT_CODES = (
+    "exit codes: 0 done; 1 a missing optional dependency (the message is the pip line); 2 refused, one line says why"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     build.add_argument("-o", "--output", type=Path, required=True, help="the .region to write")
     build.add_argument("--model", default="nadir-512", help="a shipped model or an .onnx (default: %(default)s)")
     build.add_argument("--corners", type=Path, help="JSON with north, west, south, east in WGS84 degrees")
-    build.add_argument("--tile-m", type=float, default=_DEFAULT.tile_m, help="ground size of a tile (default: %(default)s)")
     build.add_argument(
-        "--stride-m", type=float, help="distance between tiles (default: a third of the tile)"
+        "--tile-m", type=float, default=_DEFAULT.tile_m, help="ground size of a tile (default: %(default)s)"
     )
+    build.add_argument("--stride-m", type=float, help="distance between tiles (default: a third of the tile)")
     build.add_argument("--name", help="of the region (default: the output's name)")
     build.add_argument("--pack-version", type=int, default=1, help="rises with every new pack (default: %(default)s)")
     build.add_argument("--source", default="unknown", help="of the imagery (default: %(default)s)")
@@ -43,7 +43,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--licence", default="unknown", help="of the imagery (default: %(default)s)")
     build.add_argument("--threads", type=int, default=2, help="for the encoder (default: %(default)s)")
     build.add_argument("--json", action="store_true", help="for machines")
-    for verb, summary in (("info", "say what a pack is"), ("verify", "check every byte of a pack and run its self-test")):
+    for verb, summary in (
+        ("info", "say what a pack is"),
+        ("verify", "check every byte of a pack and run its self-test"),
+    ):
         sub = verbs.add_parser(verb, help=summary, description=summary, formatter_class=_RAW)
         sub.epilog = f"example: pilotage pack {verb} town.region --json\n{EXIT_CODES}"
         sub.add_argument("region", type=Path)

@@ -27,7 +27,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         ("flight", "fly over the region on another day and write a flight folder with the truth"),
     ):
         sub = verbs.add_parser(verb, help=summary, description=summary, formatter_class=_RAW)
-        sub.epilog = f"example: pilotage world {verb} --seed 7 -o {'region' if verb == 'map' else 'flight'}/\n{EXIT_CODES}"
+        sub.epilog = (
+            f"example: pilotage world {verb} --seed 7 -o {'region' if verb == 'map' else 'flight'}/\n{EXIT_CODES}"
+        )
         sub.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
         sub.add_argument("--seed", type=int, default=7, help="which world (default: %(default)s)")
         sub.add_argument("--size-m", type=float, default=_DEFAULT.size_m, help="of its side (default: %(default)s)")

@@ -109,7 +109,9 @@ def _read_corners(path: Path, corners: Path | None) -> Bounds:
     except KeyError as error:
         raise MapError(f"{found}: {error} is missing: give north, west, south, east in WGS84 degrees") from error
     except (OSError, ValueError, TypeError) as error:
-        raise MapError(f"{found}: cannot be read as corners ({error}): give north, west, south, east in degrees") from error
+        raise MapError(
+            f"{found}: cannot be read as corners ({error}): give north, west, south, east in degrees"
+        ) from error
     edges = f"north {north}, south {south}, west {west}, east {east}"
     if not all(map(math.isfinite, (north, west, south, east))):
         raise MapError(f"{found}: corners must be finite numbers, got {edges}")

@@ -101,10 +101,19 @@ def build_pack(
                 _encode_row(strip, valid, top, grid=grid, engine=engine, config=config, tiles=tiles)
                 bar.add(len(grid.tile_columns))
         if not tiles.where:
-            raise PackError(f"the map covers no tile of {config.tile_m} m by {config.min_valid:.0%}: choose a smaller tile")
+            raise PackError(
+                f"the map covers no tile of {config.tile_m} m by {config.min_valid:.0%}: choose a smaller tile"
+            )
         members = _write_members(work, source, grid, tiles, model, config)
         manifest = _manifest(
-            source, grid, engine, config, imagery=imagery, name=name, version=pack_version, members=members,
+            source,
+            grid,
+            engine,
+            config,
+            imagery=imagery,
+            name=name,
+            version=pack_version,
+            members=members,
             tiles=len(tiles.where),
         )
         write_container(output, manifest, {member: work / member for member in members})
@@ -139,9 +148,7 @@ def _lay_grid(source: Map, engine: Engine, config: BuildConfig) -> _Grid:
             "use a smaller --tile-m or a larger map"
         )
     step = max(1, round(config.stride_m / gsd_m))
-    return _Grid(
-        north_m, -east_m, rows, columns, gsd_m, side, _starts(rows, side, step), _starts(columns, side, step)
-    )
+    return _Grid(north_m, -east_m, rows, columns, gsd_m, side, _starts(rows, side, step), _starts(columns, side, step))
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
@@ -152,9 +159,7 @@ def _starts(length: int, side: int, step: int) -> list[int]:
     return starts
 
 
-def _strips(
-    source: Map, grid: _Grid, work: Path, config: BuildConfig
-) -> Iterator[tuple[Rgb, NDArray[np.bool_], int]]:
+def _strips(source: Map, grid: _Grid, work: Path, config: BuildConfig) -> Iterator[tuple[Rgb, NDArray[np.bool_], int]]:
     """Yield (pixels, valid, first row) of every row of tiles, writing the map's blocks on the way down."""
     frame = source.bounds.frame()
     held = np.empty((0, grid.columns, 3), np.uint8)

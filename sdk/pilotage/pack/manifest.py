@@ -61,7 +61,9 @@ class Manifest:
         if self.tiles < 1 or min(self.map_rows, self.map_columns) < 1 or self.block_px not in range(64, 4097):
             raise PackError(f"pack manifest has {self.tiles} tiles and a map of {self.map_rows}x{self.map_columns} px")
         if abs(self.map_gsd_m * self.contract.width - self.tile_m) > 1e-6 * self.tile_m:
-            raise PackError("pack manifest: a tile is not as many map pixels as the encoder takes; build the pack again")
+            raise PackError(
+                "pack manifest: a tile is not as many map pixels as the encoder takes; build the pack again"
+            )
 
     def to_bytes(self) -> bytes:
         """Return canonical JSON."""
@@ -75,7 +77,9 @@ class Manifest:
         try:
             raw: dict[str, Any] = json.loads(data)
             if raw.get("format") != FORMAT:
-                raise PackError(f"{source}: pack format {raw.get('format')}, this version reads {FORMAT}: update pilotage")
+                raise PackError(
+                    f"{source}: pack format {raw.get('format')}, this version reads {FORMAT}: update pilotage"
+                )
             raw["contract"] = Contract.from_json(json.dumps(raw["contract"]), source=source)
             raw["members"] = {
                 str(name): Member(int(entry["size"]), str(entry["sha256"])) for name, entry in raw["members"].items()

@@ -21,7 +21,6 @@ from pilotage.engine import Engine
 from pilotage.errors import PackError
 from pilotage.geo import LocalFrame
 from pilotage.pack.container import Container
-from pilotage.pack.manifest import Manifest
 from pilotage.values import Rgb, Tile
 
 TILE_DTYPE = np.dtype([("lat", "<f8"), ("lon", "<f8"), ("row", "<i4"), ("column", "<i4")])
@@ -69,7 +68,9 @@ class RegionPack:
                 raise ValueError(f"npy version {version}")
             found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(head)
         except ValueError as error:
-            raise PackError(f"{self._container.path}: {name!r} is not an array ({error}): build the pack again") from error
+            raise PackError(
+                f"{self._container.path}: {name!r} is not an array ({error}): build the pack again"
+            ) from error
         size = math.prod(shape) * dtype.itemsize
         if found_shape != shape or found_dtype != dtype or fortran or len(view) - head.tell() != size:
             raise PackError(f"{self._container.path}: {name!r} is {found_dtype} {found_shape}, not {dtype} {shape}")

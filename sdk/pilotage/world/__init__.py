@@ -11,4 +11,14 @@ from pilotage.world.look import Look
 from pilotage.world.nadir import Pose, render_nadir
 from pilotage.world.world import World
 
-__all__ = ["FlightPlan", "Look", "Pose", "SensorNoise", "World", "WorldConfig", "make_world", "render_nadir", "simulate"]
+__all__ = [
+    "FlightPlan",
+    "Look",
+    "Pose",
+    "SensorNoise",
+    "World",
+    "WorldConfig",
+    "make_world",
+    "render_nadir",
+    "simulate",
+]

@@ -84,9 +84,7 @@ def place_buildings(
     return found
 
 
-def _stations(
-    rng: np.random.Generator, line: NDArray[np.float32], gsd_m: float
-) -> list[tuple[float, float, float]]:
+def _stations(rng: np.random.Generator, line: NDArray[np.float32], gsd_m: float) -> list[tuple[float, float, float]]:
     """Return (column, row, heading) at house-sized steps along a line."""
     step = np.diff(line, axis=0)
     along = np.concatenate([[0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))]) * gsd_m
@@ -142,7 +140,9 @@ def _claim(taken: NDArray[np.uint8], building: Building, cell_m: float, shrink: 
     stamp = np.zeros_like(window)
     c, s = np.cos(building.angle_rad), np.sin(building.angle_rad)
     for u, v, a, b in building.boxes:
-        corners = np.array([[u - a / 2, v - b / 2], [u + a / 2, v - b / 2], [u + a / 2, v + b / 2], [u - a / 2, v + b / 2]])
+        corners = np.array(
+            [[u - a / 2, v - b / 2], [u + a / 2, v - b / 2], [u + a / 2, v + b / 2], [u - a / 2, v + b / 2]]
+        )
         pixels = corners @ np.array([[c, s], [-s, c]]) / cell_m + [x - left, y - top]
         cv2.fillConvexPoly(stamp, np.round(pixels).astype(np.int32), 1)
     grown = cv2.dilate(stamp, np.ones((5, 5), np.uint8))
@@ -152,9 +152,7 @@ def _claim(taken: NDArray[np.uint8], building: Building, cell_m: float, shrink: 
     return True
 
 
-def raise_buildings(
-    buildings: list[Building], *, side_px: int, gsd_m: float
-) -> tuple[Field, NDArray[np.uint8]]:
+def raise_buildings(buildings: list[Building], *, side_px: int, gsd_m: float) -> tuple[Field, NDArray[np.uint8]]:
     """Return (height above the ground, roof colours; black where there is none)."""
     height = np.zeros((side_px, side_px), np.float32)
     colour = np.zeros((side_px, side_px, 3), np.uint8)

@@ -98,9 +98,7 @@ def simulate(
     for i in range(count):
         ground_m = ground_height_m(world, path.north_m[i], path.east_m[i])
         alt_m = ground_m + path.height_m[i]
-        pose = Pose(
-            path.north_m[i], path.east_m[i], alt_m, path.roll_rad[i], path.pitch_rad[i], path.yaw_rad[i]
-        )
+        pose = Pose(path.north_m[i], path.east_m[i], alt_m, path.roll_rad[i], path.pitch_rad[i], path.yaw_rad[i])
         exposure = 1 + 0.06 * math.sin(path.time_s[i] * 0.4)
         image = render_nadir(world, camera, pose, look=replace(look, gain=(exposure,) * 3), rng=rng)
         stamp_ns = round(path.time_s[i] * 1e9)

@@ -106,9 +106,7 @@ def _towns(
     return np.asarray(cv2.resize(field, (side_px, side_px)), np.float32), towns
 
 
-def _water(
-    rng: np.random.Generator, style: Style, terrain: Field, town: Field, gsd_m: float
-) -> NDArray[np.uint8]:
+def _water(rng: np.random.Generator, style: Style, terrain: Field, town: Field, gsd_m: float) -> NDArray[np.uint8]:
     side_px = terrain.shape[0]
     water = np.zeros((side_px, side_px), np.uint8)
     ponds = fractal(rng, side_px, cell_px=180 / gsd_m, octaves=4, gain=0.45) - 0.6 * np.maximum(town, 0)

@@ -54,7 +54,9 @@ def render_nadir(
     """Return what the camera sees: (height, width, 3) uint8. Without a look, the pure geometry and colours."""
     rays = _rays(camera, pose)
     if rays[..., 2].min() < 0.15:
-        raise ValueError("render_nadir sees the horizon: keep the camera within about 60 degrees of nadir, lens included")
+        raise ValueError(
+            "render_nadir sees the horizon: keep the camera within about 60 degrees of nadir, lens included"
+        )
     window = _window(world, camera, pose, rays)
     picture = _march(window, pose, rays, (camera.width, camera.height))
     return take(picture, look, np.random.default_rng(0) if rng is None else rng) if look is not None else picture

@@ -72,11 +72,16 @@ class Day:
     @classmethod
     def draw(cls, rng: np.random.Generator, country: np.random.Generator) -> Day:
         """Draw a day; `country` gives what stays the same from day to day (the soil) and must be fresh each time."""
+
         def near(colour: list[float] | NDArray[np.float32], bright: float, hue: float) -> NDArray[np.float32]:
             """Vary brightness a lot and hue a little: land is never pink."""
             return np.asarray((np.array(colour) * (1 + rng.normal(0, bright))) + rng.normal(0, hue, 3), np.float32)
 
-        soil = np.array([132, 110, 86], np.float32) * (1 + country.normal(0, 0.14)) + country.normal(0, 1, 3) * [6, 3, 5]
+        soil = np.array([132, 110, 86], np.float32) * (1 + country.normal(0, 0.14)) + country.normal(0, 1, 3) * [
+            6,
+            3,
+            5,
+        ]
         season = rng.uniform(0, 1)  # 0 spring .. 0.5 summer .. 1 late autumn
         dry = float(np.clip(season * 1.3 - 0.2 + rng.normal(0, 0.2), 0, 1))
         fresh, burnt = np.array([98, 122, 70], np.float32), np.array([150, 138, 92], np.float32)

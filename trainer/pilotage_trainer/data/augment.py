@@ -32,7 +32,9 @@ def photometric(image: Rgb, rng: np.random.Generator, *, strength: float = 1.0) 
     result = np.clip(out, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = int(rng.integers(35, 95))
-        result = np.asarray(cv2.imdecode(cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1), np.uint8)
+        result = np.asarray(
+            cv2.imdecode(cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1), np.uint8
+        )
     if rng.random() < 0.4 * strength:
         _things(result, rng)
     return result
@@ -42,7 +44,9 @@ def _patchy_light(image: NDArray[np.float32], rng: np.random.Generator, strength
     """Cloud shadows, wet ground, sunny slopes, another crop: smooth patches with soft or hard edges, tinted."""
     side = image.shape[0]
     cells = int(rng.integers(3, 9))
-    field = cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    field = cv2.resize(
+        rng.standard_normal((cells, cells)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+    )
     field = np.tanh(field * rng.choice([1.0, 1.0, 6.0]))[..., None]
     tint = 1 + 0.35 * strength * rng.random() * field * (1 + 0.3 * rng.standard_normal(3).astype(np.float32))
     return np.asarray(image * tint, np.float32)

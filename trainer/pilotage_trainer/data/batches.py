@@ -44,9 +44,7 @@ class BatchConfig:
 class Pairs(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Yields (query uint8 (B, H, W, 3), aerial uint8, ignore bool (B, B))."""
 
-    def __init__(
-        self, sources: Sequence[Source], weights: Sequence[float], *, config: BatchConfig, seed: int
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float], *, config: BatchConfig, seed: int) -> None:
         self._sources = list(sources)
         self._weights = np.asarray(weights, np.float64) / np.sum(weights)
         self._config = config

@@ -1,0 +1,156 @@
+"""The demo's report.html: one page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from pilotage.pack import RegionPack
+from pilotage.rectify import Patch, RectifyConfig, rectify
+from pilotage.score import errors_m
+from pilotage.values import Rgb
+
+from pilotage_bridge.charts import Axis, Chart
+from pilotage_bridge.demo import Bar, DemoResult, Flown
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#667080;--paper:#f6f7f9;--card:#fff;--line:#dde2e8;--blue:#2463c9;
+--good:#1a7f45;--bad:#c5221f;--band:#2463c926}
+@media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--soft:#9aa4b2;--paper:#14171b;--card:#1d2126;--line:#323941;
+--blue:#7fb0ff;--good:#5fd38d;--bad:#ff8a80;--band:#7fb0ff33}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{margin:0;font-size:26px}h2{font-size:17px;margin:0 0 10px}
+p.lead{color:var(--soft);margin:4px 0 22px}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin-bottom:16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-bottom:16px}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
+.tile b{display:block;font-size:24px;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}td,th{padding:5px 8px;text-align:left;
+border-bottom:1px solid var(--line)}td.n{text-align:right}.ok{color:var(--good)}.no{color:var(--bad);font-weight:600}
+img{max-width:100%;border-radius:6px;display:block}.pairs{display:grid;grid-template-columns:repeat(4,1fr);gap:10px}
+figure{margin:0}figcaption{font-size:12px;color:var(--soft);margin-top:4px}svg{width:100%;height:auto}
+svg text{fill:var(--soft);font-size:11px}.grid-line,polyline.grid{stroke:var(--line);fill:none}
+polyline.main{stroke:var(--blue);stroke-width:1.6;fill:none}polygon.sigma{fill:var(--band)}
+polyline.limit{stroke:var(--bad);stroke-dasharray:5 4;fill:none}svg text.limit{fill:var(--bad)}
+"""
+
+
+def report(result: DemoResult) -> str:
+    """Return the page."""
+    summary = result.summary
+    passed = summary["verdict"] == "pass"
+    mark = '<span class="ok">all bars held</span>' if passed else '<span class="no">a bar was missed</span>'
+    flight = summary["flight"]
+    low_m, high_m = flight["height_m"]
+    lead = (
+        f"Synthetic region {summary['seed']}, {flight['seconds']:g} s at {flight['rate_hz']:g} Hz, {low_m:g} to "
+        f"{high_m:g} m above the ground, no GNSS, no prior. The camera flies over the land on another day than the "
+        "map's: other season, sun, cars, crops, some houses. Simulated time, real code."
+    )
+    cards = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for label, value in _tiles(result))
+    charts = "".join(f"<section><h2>{title}</h2>{chart}</section>" for title, chart in _charts(result.flight))
+    machine = html.escape(", ".join(f"{key} {value}" for key, value in summary["machine"].items()))
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pilotage demo, seed {summary["seed"]}</title>
+<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body><main>
+<h1>Pilotage demo: {mark}</h1><p class="lead">{html.escape(lead)}</p><div class="tiles">{cards}</div>
+<div class="grid"><section><h2>Where it was, where it said it was</h2><img src="track.png" alt="track over the map"></section>
+<section><h2>Bars</h2>{_bars(result.bars)}</section></div>
+<section><h2>What the camera saw, and the map there</h2><div class="pairs">{_pairs(result)}</div></section>
+<div class="grid">{charts}</div>
+<section><h2>Machine</h2><p>{machine}</p><p>seconds: {html.escape(str(summary["seconds"]))}</p></section>
+</main></body></html>"""
+
+
+def _tiles(result: DemoResult) -> list[tuple[str, str]]:
+    summary = result.summary
+
+    def show(key: str, form: str) -> str:
+        value = summary[key]
+        return "none" if value is None else form.format(value)
+
+    return [
+        ("to the first fix", show("first_fix_s", "{:.2f} s")),
+        ("availability", show("availability", "{:.1%}")),
+        ("median error", show("median_error_m", "{:.2f} m")),
+        ("95th percentile", show("p95_error_m", "{:.2f} m")),
+        ("largest error", show("max_error_m", "{:.2f} m")),
+        ("inside 1 sigma (68 % is honest)", show("coverage_1sigma", "{:.1%}")),
+        ("latency p95, one core", show("latency_p95_ms", "{:.1f} ms")),
+        ("fixes outside the region", show("outside_fixes", "{}")),
+    ]
+
+
+def _bars(bars: Sequence[Bar]) -> str:
+    rows = []
+    for bar in bars:
+        word = '<td class="ok">held</td>' if bar.held else '<td class="no">MISSED</td>'
+        value = "none" if bar.value is None else f"{bar.value:.4g}"
+        sign = "≥" if bar.at_least else "≤"
+        rows.append(f'<tr><td>{bar.name}</td><td class="n">{value}</td><td class="n">{sign} {bar.limit:g}</td>{word}</tr>')
+    return f"<table><tr><th>bar</th><th>value</th><th>limit</th><th></th></tr>{''.join(rows)}</table>"
+
+
+def _charts(flight: Sequence[Flown]) -> list[tuple[str, str]]:
+    time_s = [(f.fix.stamp_ns - flight[0].fix.stamp_ns) / 1e9 for f in flight]
+    miss_m = np.hypot(*errors_m([f.fix for f in flight], [f.truth for f in flight]).T)
+    claim_m = [2.4477 * f.fix.std_horizontal_m if f.fix.has_position else np.nan for f in flight]
+    good = np.sort(miss_m[np.isfinite(miss_m)])
+    latency_ms = np.sort([f.latency_s * 1e3 for f in flight])
+    top_m = max(6.0, float(np.nanmax(miss_m)) * 1.1 if good.size else 0.0)
+    over_time = Chart(Axis("seconds of flight", 0, time_s[-1]), Axis("metres", 0, top_m))
+    over_time.band(time_s, claim_m, "sigma")
+    over_time.line(time_s, list(miss_m), "main")
+    cdf = Chart(Axis("error, m", 0, max(16.0, top_m)), Axis("share of fixes", 0, 1))
+    if good.size:
+        cdf.line([0.0, *good], [0.0, *(np.arange(1, good.size + 1) / good.size)], "main")
+    cdf.limit(15, "95 % must lie left of here", vertical=True)
+    top_ms = max(160.0, float(latency_ms[-1]) * 1.05)
+    late = Chart(Axis("exposure in memory to MAVLink bytes, ms", 0, top_ms), Axis("share of frames", 0, 1))
+    late.line([0.0, *latency_ms], [0.0, *(np.arange(1, len(latency_ms) + 1) / len(latency_ms))], "main")
+    late.limit(150, "p95 must lie left of here", vertical=True)
+    scores = Chart(Axis("seconds of flight", 0, time_s[-1]), Axis("score", 0, 1))
+    scores.line(time_s, [f.fix.score for f in flight], "main")
+    return [
+        ("Error, and the 95 % radius that was claimed", over_time.svg()),
+        ("Error distribution", cdf.svg()),
+        ("Latency distribution", late.svg()),
+        ("Agreement of frame and map", scores.svg()),
+    ]
+
+
+def _pairs(result: DemoResult) -> str:
+    """Four moments: the raw frame, the frame turned north-up, the map at the fix."""
+    with_fix = [f for f in result.flight if f.fix.has_position]
+    if not with_fix:
+        return "<p>no fix, no pictures</p>"
+    figures = []
+    with RegionPack.open(result.pack) as pack:
+        manifest = pack.manifest
+        for flown in with_fix[:: max(len(with_fix) // 4, 1)][:4]:
+            side = manifest.contract.width
+            patch = rectify(flown.frame, ground_size_m=manifest.tile_m, side_px=side, config=RectifyConfig())
+            if not isinstance(patch, Patch):
+                continue
+            north_m, east_m = pack.frame.to_local(flown.fix.lat_deg, flown.fix.lon_deg)
+            row, column = pack.pixel_of(north_m + patch.offset_north_m, east_m + patch.offset_east_m)
+            ground, _ = pack.map_window(round(row - (side - 1) / 2), round(column - (side - 1) / 2), side, side)
+            seconds = (flown.fix.stamp_ns - result.flight[0].fix.stamp_ns) / 1e9
+            caption = f"{seconds:.1f} s, {flown.frame.height_m:.0f} m high, score {flown.fix.score:.2f}"
+            pair = np.hstack([patch.image, ground])
+            figures.append(
+                f"<figure>{_image(flown.frame.image)}{_image(_enlarge(pair))}"
+                f"<figcaption>{caption}; below: turned north-up | the map</figcaption></figure>"
+            )
+    return "".join(figures)
+
+
+def _enlarge(picture: Rgb) -> Rgb:
+    return np.asarray(cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _image(picture: Rgb) -> str:
+    data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}">'
