@@ -103,14 +103,14 @@ class Localiser:
         found = self._candidates(frame, patch, self._engine.run(patch.image[None])[0])
         if not found:
             return Fix(frame.stamp_ns, TrackState.SEARCHING, Verdict.NO_MATCH)
-        best = max(found, key=lambda f: f.alignment.score)
+        best = max(found, key=lambda f: f.alignment.strength)
         here = best.measurement
         rivals = [
-            f.alignment.score
+            f.alignment.strength
             for f in found
             if math.hypot(f.measurement.north_m - here.north_m, f.measurement.east_m - here.east_m) > 15
         ]
-        if rivals and max(rivals) > 0.85 * best.alignment.score:
+        if rivals and max(rivals) > 0.8 * best.alignment.strength:
             return Fix(frame.stamp_ns, TrackState.SEARCHING, Verdict.AMBIGUOUS, score=best.alignment.score)
         lat_deg, lon_deg = self._pack.frame.to_wgs84(here.north_m, here.east_m)
         std_m = math.hypot(here.std_m, here.common_std_m)
@@ -162,7 +162,7 @@ class Localiser:
         """Look everywhere; believe a place only when several frames agree on it."""
         found = self._candidates(frame, patch, descriptor)
         if self._track.acquire([f.measurement for f in found]):
-            best = max(found, key=lambda f: f.alignment.score)
+            best = max(found, key=lambda f: f.alignment.strength)
             return self._fix(frame.stamp_ns, Verdict.MATCHED, best, heading_rad=frame.yaw_rad + best.turn_rad)
         return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS if found else Verdict.NO_MATCH)
 
@@ -235,6 +235,7 @@ class Localiser:
             std_m=math.hypot(alignment.std_px * gsd_m, 0.6 * tilt_m),
             common_std_m=math.hypot(tilt_m, self._config.map_std_m),
             score=alignment.score,
+            strength=alignment.strength,
         )
         return Found(measurement, match, alignment, view.turn_rad)
 

@@ -26,6 +26,9 @@ class TrackConfig:
     acquire_hits: int = 4  # frames that must agree ...
     acquire_window_s: float = 2.5  # ... within this time
     acquire_tolerance_m: float = 9.0
+    # Successive frames show nearly the same ground, so a lookalike agrees with itself for seconds: counting frames is
+    # not enough, they must also be strong together. See RefineConfig.min_strength for what chance gives.
+    acquire_strength: float = 0.27  # mean over the agreeing frames
     gate_sigma: float = 4.0
     degraded_after_s: float = 1.0  # without a match
     lost_after_s: float = 6.0
@@ -41,7 +44,8 @@ class Measurement:
     east_m: float
     std_m: float  # what changes from frame to frame
     common_std_m: float  # what does not: attitude and height bias, map registration
-    score: float
+    score: float  # agreement of frame and map, 0..1
+    strength: float  # how far it was from chance; see refine.Alignment
 
 
 class Track:
@@ -140,6 +144,8 @@ class Track:
                         best = line
         self._recent.append((self._time_s, candidates))
         if len(best) < config.acquire_hits:
+            return False
+        if sum(m.strength for _, m in best) / len(best) < config.acquire_strength:
             return False
         self._start(best)
         self._recent.clear()
