@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         "onnx",
         help="write an ONNX encoder and prove its parity",
         description="Write an ONNX encoder and prove its parity with the checkpoint.",
-        epilog=f"example: pilotage-export onnx runs/nadir/nadir-512.pt -o nadir-512.onnx --precision fp16\n{EXIT_CODES}",
+        epilog=f"example: pilotage-export onnx runs/nadir-512.pt -o nadir-512.onnx --precision fp16\n{EXIT_CODES}",
         formatter_class=raw,
     )
     onnx.add_argument("checkpoint", type=Path)

@@ -34,6 +34,9 @@ class Deployed(nn.Module):
     normalisation stay in float32: their sums of squares leave half precision's range.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, model: FrGeo, recipe: Recipe, *, half: bool) -> None:
         super().__init__()
         self.model = model
@@ -107,7 +110,7 @@ def _to_onnx(model: Deployed, side: int, contract: Contract) -> bytes:
         torch.onnx.export(
             model,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=["images"],
             output_names=["descriptors"],
             dynamic_axes={"images": {0: "batch"}, "descriptors": {0: "batch"}},

@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+
 from pilotage import models
 from pilotage.camera import Camera
 from pilotage.cli.world import write_map
@@ -36,7 +37,6 @@ from pilotage.store import Store
 from pilotage.values import Fix, Frame, Truth
 from pilotage.world import FlightPlan, World, WorldConfig, make_world, simulate
 from pilotage.world.flight import exposures
-
 from pilotage_bridge.gps_input import GpsInputConfig
 from pilotage_bridge.link import MavlinkOut
 from pilotage_bridge.publisher import Publisher
@@ -131,11 +131,15 @@ def run(config: DemoConfig) -> DemoResult:
         with _listener(heard_file) as port, MavlinkOut(f"udpout:127.0.0.1:{port}") as link:
             with _timed("fly", seconds):
                 plan = FlightPlan.draw(world, config.seed, duration_s=config.seconds)
-                flight = list(_fly(Localiser(pack, engine), link, world, plan, seed=config.seed, label="fly the region"))
+                flight = list(
+                    _fly(Localiser(pack, engine), link, world, plan, seed=config.seed, label="fly the region")
+                )
             sent_inside = link.counts.messages
             with _timed("fly outside", seconds):
                 plan = FlightPlan.draw(elsewhere, config.seed, duration_s=config.outside_seconds)
-                outside = list(_fly(Localiser(pack, engine), link, elsewhere, plan, seed=config.seed, label="fly outside"))
+                outside = list(
+                    _fly(Localiser(pack, engine), link, elsewhere, plan, seed=config.seed, label="fly outside")
+                )
             sent = link.counts.messages
     heard = json.loads(heard_file.read_text(encoding="utf-8"))
 
@@ -211,7 +215,9 @@ def _listener(report: Path) -> Iterator[int]:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         if process.returncode != 0 or not report.is_file():
-            raise LinkError(f"the listener ended with {process.returncode} and no report: run `pilotage listen` to see why")
+            raise LinkError(
+                f"the listener ended with {process.returncode} and no report: run `pilotage listen` to see why"
+            )
     finally:
         if process.poll() is None:
             process.kill()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pilotage.cli.command import Command
 from pilotage.picture import write_picture
-
 from pilotage_bridge.demo import DemoConfig, DemoResult, run
 from pilotage_bridge.demo_picture import draw_track
 from pilotage_bridge.demo_report import report
@@ -20,7 +19,7 @@ BAR_MISSED = 3
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example: pilotage demo --out demo --seed 7\n"
-        "exit codes: 0 every bar held; 1 a missing optional dependency; 2 refused, one line says why; 3 a bar was missed"
+        "exit codes: 0 every bar held; 1 a missing optional dependency; 2 refused, one line says why; 3 bar missed"
     )
     parser.add_argument("--out", type=Path, default=_DEFAULT.out, help="folder to write (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=_DEFAULT.seed, help="which world (default: %(default)s)")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from pilotage.score import errors_m
 from pilotage.values import Rgb
 from pilotage.world import World
-
 from pilotage_bridge.demo import Flown
 
 _SIDE_PX = 1200
@@ -22,8 +22,8 @@ _WHITE, _BLACK = (255, 255, 255), (16, 18, 22)
 def draw_track(world: World, flight: Sequence[Flown]) -> Rgb:
     """Draw the truth as a white line and every fix as a dot coloured by its error."""
     scale = _SIDE_PX / world.side_px
-    picture = cv2.resize(world.map_rgb, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
-    picture = np.ascontiguousarray((picture * 0.82).astype(np.uint8))
+    small = cv2.resize(world.map_rgb, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    picture: Rgb = np.ascontiguousarray(np.asarray(small * 0.82, np.uint8))
 
     def pixel(lat_deg: float, lon_deg: float) -> tuple[int, int]:
         north_m, east_m = world.frame.to_local(lat_deg, lon_deg)

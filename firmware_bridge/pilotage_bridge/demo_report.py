@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
 from pilotage.pack import RegionPack
 from pilotage.rectify import Patch, RectifyConfig, rectify
 from pilotage.score import errors_m
 from pilotage.values import Rgb
-
 from pilotage_bridge.charts import Axis, Chart
 from pilotage_bridge.demo import Bar, DemoResult, Flown
 
@@ -23,7 +23,8 @@ _STYLE = """
 --blue:#7fb0ff;--good:#5fd38d;--bad:#ff8a80;--band:#7fb0ff33}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{margin:0;font-size:26px}h2{font-size:17px;margin:0 0 10px}
-p.lead{color:var(--soft);margin:4px 0 22px}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px}
+p.lead{color:var(--soft);margin:4px 0 22px}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin-bottom:16px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-bottom:16px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
@@ -53,10 +54,12 @@ def report(result: DemoResult) -> str:
     cards = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for label, value in _tiles(result))
     charts = "".join(f"<section><h2>{title}</h2>{chart}</section>" for title, chart in _charts(result.flight))
     machine = html.escape(", ".join(f"{key} {value}" for key, value in summary["machine"].items()))
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pilotage demo, seed {summary["seed"]}</title>
+    title = f"Pilotage demo, seed {summary['seed']}"
+    track = '<img src="track.png" alt="track over the map">'
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body><main>
 <h1>Pilotage demo: {mark}</h1><p class="lead">{html.escape(lead)}</p><div class="tiles">{cards}</div>
-<div class="grid"><section><h2>Where it was, where it said it was</h2><img src="track.png" alt="track over the map"></section>
+<div class="grid"><section><h2>Where it was, where it said it was</h2>{track}</section>
 <section><h2>Bars</h2>{_bars(result.bars)}</section></div>
 <section><h2>What the camera saw, and the map there</h2><div class="pairs">{_pairs(result)}</div></section>
 <div class="grid">{charts}</div>
@@ -89,7 +92,9 @@ def _bars(bars: Sequence[Bar]) -> str:
         word = '<td class="ok">held</td>' if bar.held else '<td class="no">MISSED</td>'
         value = "none" if bar.value is None else f"{bar.value:.4g}"
         sign = "≥" if bar.at_least else "≤"
-        rows.append(f'<tr><td>{bar.name}</td><td class="n">{value}</td><td class="n">{sign} {bar.limit:g}</td>{word}</tr>')
+        rows.append(
+            f'<tr><td>{bar.name}</td><td class="n">{value}</td><td class="n">{sign} {bar.limit:g}</td>{word}</tr>'
+        )
     return f"<table><tr><th>bar</th><th>value</th><th>limit</th><th></th></tr>{''.join(rows)}</table>"
 
 

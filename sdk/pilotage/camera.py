@@ -88,7 +88,7 @@ class Camera:
 
     def ned_from_camera(self, roll_rad: float, pitch_rad: float, yaw_rad: float) -> Matrix3:
         """Return the rotation that takes camera vectors to north, east, down."""
-        return ned_from_body(roll_rad, pitch_rad, yaw_rad) @ np.asarray(self.body_from_camera)
+        return np.asarray(ned_from_body(roll_rad, pitch_rad, yaw_rad) @ np.asarray(self.body_from_camera))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `camera.json`."""

@@ -24,9 +24,7 @@ def read_picture(path: Path) -> Rgb:
 def write_picture(path: Path, picture: Rgb, *, quality: int = 92) -> None:
     """Encode by the name's suffix and write whole."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix in (".jpg", ".jpeg") else []
-    done, data = cv2.imencode(
-        path.suffix, np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    done, data = cv2.imencode(path.suffix, np.ascontiguousarray(picture[..., ::-1]), options)
     if not done:
         raise ImageError(f"{path}: cannot encode a picture of this kind: use .png or .jpg")
     part = path.with_name(path.name + ".part")

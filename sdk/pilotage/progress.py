@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Counts work and says how fast it goes. Use as `with Progress("encode", total, unit="tile") as bar: bar.add(64)`."""
+    """Counts work and says how fast it goes. `with Progress("encode", 640, unit="tile") as bar: bar.add(64)`."""
 
     def __init__(
         self,

@@ -136,5 +136,5 @@ def _coverage(image_shape: tuple[int, int], patch_from_image: NDArray[np.float64
     if np.all(homogeneous[:, 2] * homogeneous[0, 2] > 0):
         corners = homogeneous[:, :2] / homogeneous[:, 2:]
         cv2.fillConvexPoly(mask, np.round(np.clip(corners, -1e4, 1e4)).astype(np.int32), 1)
-        mask = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=1)
+        mask = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=1), np.uint8)
     return np.asarray(mask, dtype=bool)

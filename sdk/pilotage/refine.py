@@ -63,7 +63,8 @@ def edge_field(image: Rgb, valid: NDArray[np.bool_], config: RefineConfig) -> Fi
         gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3)
         gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3)
         strength = cv2.magnitude(gx, gy) * inside
-        weight = cv2.pow(strength / (cv2.blur(strength, box) / share + config.even_floor), config.even_power)
+        even = np.asarray(cv2.blur(strength, box), np.float32) / share + np.float32(config.even_floor)
+        weight = np.asarray(cv2.pow(strength / even, config.even_power), np.float32)
         weight *= inside / np.maximum(strength * strength, 1e-6)
         field[..., 2 * scale] = (gx * gx - gy * gy) * weight
         field[..., 2 * scale + 1] = 2 * gx * gy * weight
@@ -88,7 +89,7 @@ def align(
     window_energy = cv2.matchTemplate(power, covered.astype(np.float32), cv2.TM_CCORR)
     floor = 0.05 * energy + 1e-3  # a nearly empty window must not score high by division
     surface = numerator / np.sqrt(energy * np.maximum(window_energy, floor))
-    return _peak(surface, config)
+    return _peak(surface.astype(np.float32), config)
 
 
 def _peak(surface: NDArray[np.float32], config: RefineConfig) -> Alignment:

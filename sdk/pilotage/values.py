@@ -44,7 +44,7 @@ class TrackState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One exposure with where the vehicle says it was pointing. Values are not trusted: the localiser gives verdicts."""
+    """One exposure and how the vehicle says it was held. Nothing is trusted: the localiser gives verdicts."""
 
     image: Rgb
     stamp_ns: int  # exposure, any monotonic clock
@@ -75,7 +75,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A position with its covariance, heading, verdict and age. Without a position (`has_position` False) lat/lon are NaN."""
+    """A position with its covariance, heading, verdict and age; NaN where there is none."""
 
     stamp_ns: int
     state: TrackState

@@ -1,6 +1,7 @@
 """A fix to start from, and a link that keeps what it is given."""
 
 import pytest
+
 from pilotage.values import Fix, TrackState, Verdict
 
 UTC_S = 1_790_000_000.0  # 2026-09-21T14:13:20Z, when the monotonic clock read 0

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+
 from pilotage.values import TrackState
 from pilotage_bridge.gps_input import GpsInputConfig, GpsInputProfile, Refusal
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+
 from pilotage_bridge.gps_time import UNKNOWN, ExposureClock, GpsTime, leap_seconds
 
 UTC = timezone.utc

@@ -1,6 +1,7 @@
 """What we say of ourselves, and when we do not."""
 
 import pytest
+
 from pilotage.values import TrackState
 from pilotage_bridge.dialect import mavlink
 from pilotage_bridge.heartbeat import Heartbeat, HeartbeatConfig, StatusText, encode_text

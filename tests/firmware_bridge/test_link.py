@@ -7,6 +7,7 @@ import sys
 import termios
 
 import pytest
+
 from pilotage.errors import LinkError
 from pilotage.values import TrackState
 from pilotage_bridge.dialect import mavlink

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+
 from pilotage_bridge.dialect import mavlink
 from pilotage_bridge.ledger import Ledger
 from pilotage_bridge.link import MavlinkOut
@@ -223,9 +224,7 @@ def test_ledger_survives_20000_hostile_datagrams_and_believes_none(make_fix, say
 def test_ledger_reports_a_nan_that_someone_sent_as_null():
     packer = mavlink.MAVLink(None, srcSystem=1, srcComponent=1)
     nan = float("nan")
-    message = mavlink.MAVLink_gps_input_message(
-        0, 0, 0, 0, 0, 3, 1, 2, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0
-    )
+    message = mavlink.MAVLink_gps_input_message(0, 0, 0, 0, 0, 3, 1, 2, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0)
     row = heard([bytes(message.pack(packer))])["gps_input"][0]
     assert (row["alt_m"], row["eph_m"], row["velocity_north_m_s"]) == (None, None, None)
     json.dumps(row, allow_nan=False)

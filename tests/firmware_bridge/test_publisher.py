@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from pilotage.values import TrackState
 from pilotage_bridge.gps_input import GpsInputConfig
 from pilotage_bridge.publisher import Publisher, PublisherConfig

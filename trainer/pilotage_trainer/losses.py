@@ -54,7 +54,7 @@ def wbl(query: Tensor, aerial: Tensor, *, alpha: float = 10.0) -> Tensor:
 
 
 def soft_margin_triplet(query: Tensor, aerial: Tensor, *, gamma: float = 10.0) -> Tensor:
-    """Weighted soft-margin triplet over all in-batch negatives: mean ln(1 + exp(gamma (d2_pos - d2_neg))), both ways."""
+    """Weighted soft-margin triplet, all in-batch negatives: mean ln(1 + exp(gamma (d2_pos - d2_neg))), both ways."""
     distance2 = 2 - 2 * query @ aerial.T
     positive = distance2.diagonal()
     others = ~torch.eye(len(query), dtype=torch.bool, device=query.device)

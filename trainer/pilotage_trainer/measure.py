@@ -34,7 +34,8 @@ def zoo() -> list[dict[str, Any]]:
 
 def describe_row(row: dict[str, Any]) -> str:
     """Return a line for people."""
-    return f"{row['name']:<12} {row['backbone']:<12} {row['params_m']:.2f} M  {row['descriptor']}-d  {row['input']}  {row['source']}"
+    size = f"{row['params_m']:.2f} M  {row['descriptor']}-d  {row['input']}"
+    return f"{row['name']:<12} {row['backbone']:<12} {size}  {row['source']}"
 
 
 def held_out(path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float) -> list[dict[str, Any]]:

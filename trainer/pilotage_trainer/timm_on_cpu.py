@@ -20,10 +20,10 @@ _library: torch.library.Library | None = None  # kept: the names go when it is c
 def _declare_missing_operators() -> None:
     global _library  # noqa: PLW0603
     if torch.version.cuda is None and _library is None:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
+        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for signature in _SIGNATURES:
             if not hasattr(torch.ops.torchvision, signature.split("(")[0]):
-                _library.define(signature)
+                _library.define(signature)  # type: ignore[no-untyped-call]
 
 
 _declare_missing_operators()

@@ -28,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="pilotage",
         description="A position from the camera when GNSS is jammed, spoofed or absent.",
-        epilog=f"example: pilotage locate frame.jpg --pack town.region --height-m 100 --yaw-deg 30 --hfov-deg 80\n{EXIT_CODES}",
+        epilog=f"example: pilotage locate a.jpg --pack town.region --height-m 100 --yaw-deg 30 --hfov-deg 80"
+        f"\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"pilotage {__version__}")

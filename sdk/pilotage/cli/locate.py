@@ -42,8 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
         camera = Camera.load(arguments.camera)
         if (camera.width, camera.height) != (columns, rows):
             raise CameraError(
-                f"{arguments.camera}: is for {camera.width}x{camera.height} px, {arguments.image} has {columns}x{rows}: "
-                "use the camera file of this camera and mode"
+                f"{arguments.camera}: is for {camera.width}x{camera.height} px, {arguments.image} has "
+                f"{columns}x{rows}: use the camera file of this camera and mode"
             )
     else:
         camera = Camera.from_hfov(columns, rows, hfov_deg=arguments.hfov_deg)

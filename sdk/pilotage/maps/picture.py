@@ -53,7 +53,7 @@ class PictureMap:
     @property
     def gsd_m(self) -> float:
         """Its own ground pixel."""
-        return (self._gsd_north_m + self._gsd_east_m) / 2
+        return float(self._gsd_north_m + self._gsd_east_m) / 2
 
     def read(
         self, frame: LocalFrame, *, top_north_m: float, left_east_m: float, rows: int, columns: int, gsd_m: float

@@ -101,10 +101,8 @@ def build_pack(
                 _encode_row(strip, valid, top, grid=grid, engine=engine, config=config, tiles=tiles)
                 bar.add(len(grid.tile_columns))
         if not tiles.where:
-            raise PackError(
-                f"the map covers no tile of {config.tile_m} m by {config.min_valid:.0%}: choose a smaller tile"
-            )
-        members = _write_members(work, source, grid, tiles, model, config)
+            raise PackError(f"the map covers no tile of {config.tile_m} m by {config.min_valid:.0%}: try a smaller one")
+        members = _write_members(work, source, grid, tiles, model=model, config=config)
         manifest = _manifest(
             source,
             grid,
@@ -135,7 +133,7 @@ def _lay_grid(source: Map, engine: Engine, config: BuildConfig) -> _Grid:
     # An encoder sees pixels, not metres: coarser maps work with larger tiles, but nobody has measured how well.
     if config.tile_m < 0.5 * low_m or config.tile_m > 10 * high_m:
         raise PackError(
-            f"tiles of {config.tile_m:g} m are far from the {low_m:g}..{high_m:g} m that {contract.name} was trained for"
+            f"tiles of {config.tile_m:g} m are far from the {low_m:g}..{high_m:g} m that {contract.name} was made for"
         )
     frame = source.bounds.frame()
     north_m, east_m = frame.to_local(source.bounds.north, source.bounds.east)
@@ -223,7 +221,7 @@ def _encode_row(
 
 
 def _write_members(
-    work: Path, source: Map, grid: _Grid, tiles: _Tiles, model: bytes, config: BuildConfig
+    work: Path, source: Map, grid: _Grid, tiles: _Tiles, *, model: bytes, config: BuildConfig
 ) -> dict[str, Member]:
     descriptors = np.ascontiguousarray(np.concatenate(tiles.descriptors), "<f2")
     frame = source.bounds.frame()

@@ -9,6 +9,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pilotage.errors import PackError
@@ -170,7 +171,5 @@ class Container:
     def close(self) -> None:
         """Unmap; arrays that still look into the file keep it mapped until they go."""
         self._data.release()
-        try:
+        with suppress(BufferError):
             self._map.close()
-        except BufferError:
-            pass

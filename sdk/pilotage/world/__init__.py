@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pilotage.world.flight import FlightPlan, SensorNoise, simulate
 from pilotage.world.generate import WorldConfig, make_world
+from pilotage.world.ground import Panorama, render_ground
 from pilotage.world.look import Look
 from pilotage.world.nadir import Pose, render_nadir
 from pilotage.world.world import World

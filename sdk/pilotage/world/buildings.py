@@ -58,8 +58,8 @@ def place_buildings(
     """Walk along every street and put a house wherever there is room."""
     roofs = _ROOFS[rng.choice(len(_ROOFS), 5, replace=False)]
     shrink = 2
-    taken = cv2.resize(np.maximum(street_mask, layout.water), None, fx=1 / shrink, fy=1 / shrink)
-    taken = cv2.dilate(taken, np.ones((3, 3), np.uint8))
+    small = cv2.resize(np.maximum(street_mask, layout.water), None, fx=1 / shrink, fy=1 / shrink)
+    taken = np.asarray(cv2.dilate(small, np.ones((3, 3), np.uint8)), np.uint8)
     cell_m = gsd_m * shrink
     found: list[Building] = []
     for street in layout.streets:
@@ -145,7 +145,7 @@ def _claim(taken: NDArray[np.uint8], building: Building, cell_m: float, shrink: 
         )
         pixels = corners @ np.array([[c, s], [-s, c]]) / cell_m + [x - left, y - top]
         cv2.fillConvexPoly(stamp, np.round(pixels).astype(np.int32), 1)
-    grown = cv2.dilate(stamp, np.ones((5, 5), np.uint8))
+    grown = np.asarray(cv2.dilate(stamp, np.ones((5, 5), np.uint8)), np.uint8)
     if np.any(grown & window):
         return False
     window |= stamp
@@ -171,11 +171,15 @@ def raise_buildings(buildings: list[Building], *, side_px: int, gsd_m: float) ->
         tone = np.ones_like(u)
         for index, (cu, cv, a, b) in enumerate(building.boxes):
             along, across = np.abs(u - cu), np.abs(v - cv)
+            length, width = max(a, b), min(a, b)
             if b > a:
-                along, across, a, b = across, along, b, a
-            inside = (along <= a / 2) & (across <= b / 2)
+                along, across = across, along
+            inside = (along <= length / 2) & (across <= width / 2)
             eave = building.eave_m * (1.0 if index == 0 else 0.85)
-            rise = building.pitch * (b / 2 - across) if building.pitch else _clutter(rng, along, across, a, b)
+            if building.pitch:
+                rise = building.pitch * (width / 2 - across)
+            else:
+                rise = _clutter(rng, along, across, length_m=length, width_m=width)
             np.maximum(own, np.where(inside, eave + rise, 0), out=own)
         if building.pitch:
             tone += 0.05 * np.sin(v * 2 * np.pi / 0.9)  # rows of tiles
@@ -187,10 +191,10 @@ def raise_buildings(buildings: list[Building], *, side_px: int, gsd_m: float) ->
     return height, colour
 
 
-def _clutter(rng: np.random.Generator, along: Field, across: Field, a: float, b: float) -> Field:
+def _clutter(rng: np.random.Generator, along: Field, across: Field, *, length_m: float, width_m: float) -> Field:
     """Parapet and roof machines of a flat roof."""
-    rise = np.where((along > a / 2 - 0.6) | (across > b / 2 - 0.6), 0.7, 0.0).astype(np.float32)
-    for _ in range(int(a * b / 220)):
-        x, y, size = rng.uniform(0, a / 2), rng.uniform(0, b / 2), rng.uniform(1, 2.5)
+    rise = np.where((along > length_m / 2 - 0.6) | (across > width_m / 2 - 0.6), 0.7, 0.0).astype(np.float32)
+    for _ in range(int(length_m * width_m / 220)):
+        x, y, size = rng.uniform(0, length_m / 2), rng.uniform(0, width_m / 2), rng.uniform(1, 2.5)
         rise[(np.abs(along - x) < size) & (np.abs(across - y) < size)] = 1.6
     return rise

@@ -125,7 +125,7 @@ def exposures(plan: FlightPlan) -> int:
 def _fly(plan: FlightPlan, rng: np.random.Generator) -> _Path:
     """Follow a smooth curve through the waypoints; bank into its turns, lean into the wind, wobble in the gusts."""
     dt = 1 / plan.rate_hz
-    time_s = 1.0 + np.arange(exposures(plan)) * dt
+    time_s = np.asarray(1.0 + np.arange(exposures(plan)) * dt, np.float64)
     limit = math.radians(plan.max_tilt_deg) * 0.7  # per axis, so that both together stay under it
     place, height, course, bank = _steer(plan, len(time_s), math.tan(0.8 * limit) * _GRAVITY_M_S2)
     gust = [_error(rng, time_s, 1.2, 0.4, slow_s=1.5) for _ in range(2)]

@@ -108,7 +108,7 @@ def _change_buildings(
     for building, luck in zip(buildings, fate, strict=True):
         if share * 0.35 < luck <= share * 0.65:
             continue
-        if share * 0.65 < luck <= share:
-            building = replace(building, roof=(building.roof * rng.uniform(0.6, 1.4)).astype(np.float32))
-        newer.append(building)
+        new_roof = share * 0.65 < luck <= share
+        roof = (building.roof * rng.uniform(0.6, 1.4)).astype(np.float32) if new_roof else building.roof
+        newer.append(replace(building, roof=roof))
     return older, newer

@@ -142,7 +142,7 @@ def wander(rng: np.random.Generator, side_px: int, *, sway: float) -> Polyline:
     for wave in range(1, 6):
         offset = offset + sway / wave**1.1 * rng.uniform(0.2, 1) * np.sin(steps * wave * 4.2 + rng.uniform(0, 6.28))
     points = 0.5 + steps[:, None] * along + np.asarray(offset)[:, None] * across
-    return (points * side_px).astype(np.float32)
+    return np.asarray(points * side_px, np.float32)
 
 
 def _ends(pair: Polyline) -> tuple[tuple[int, int], tuple[int, int]]:

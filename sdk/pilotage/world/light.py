@@ -31,7 +31,7 @@ def _shadow(surface_m: Field, day: Day, *, gsd_m: float, tallest_m: float) -> Fi
     reach_px = tallest_m / drop
     step = 1.0
     while step < reach_px:
-        shift = np.float32([[1, 0, towards[0] * step], [0, 1, towards[1] * step]])
+        shift = np.array([[1, 0, towards[0] * step], [0, 1, towards[1] * step]], np.float32)
         moved = cv2.warpAffine(
             horizon,
             shift,
@@ -41,4 +41,4 @@ def _shadow(surface_m: Field, day: Day, *, gsd_m: float, tallest_m: float) -> Fi
         )
         horizon = np.maximum(horizon, moved - np.float32(drop * step))
         step *= 2
-    return np.clip((horizon - surface_m - 0.3) * 1.5, 0, 1)
+    return np.asarray(np.clip((horizon - surface_m - 0.3) * 1.5, 0, 1), np.float32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotage.values import Rgb
 
@@ -67,7 +68,7 @@ def take(picture: Rgb, look: Look, rng: np.random.Generator) -> Rgb:
     return out
 
 
-def _streak(length_px: float, angle_rad: float) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _streak(length_px: float, angle_rad: float) -> NDArray[np.float32]:
     side = int(length_px) | 1
     kernel = np.zeros((side, side), np.float32)
     middle = side // 2
@@ -78,4 +79,4 @@ def _streak(length_px: float, angle_rad: float) -> np.ndarray[tuple[int, int], n
         (round(middle + dx), round(middle + dy)),
         1.0,
     )
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)

@@ -105,7 +105,7 @@ def _streets(day: Day, picture: Field, streets: list[Street], gsd_m: float) -> N
             for street in lines:
                 _stroke(mask, street, street.width_m * width_scale, gsd_m)
             colour = wear[kind] if tone == 1.0 else 0.5 * wear[kind] + 0.5 * day.soil * 1.1
-            soft = cv2.blur(mask, (3, 3))
+            soft = np.asarray(cv2.blur(mask, (3, 3)), np.uint8)
             _mix(picture, soft, colour)
         if kind in ("road", "main"):
             mask = np.zeros(picture.shape[:2], np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Day:
     def draw(cls, rng: np.random.Generator, country: np.random.Generator) -> Day:
         """Draw a day; `country` gives what stays the same from day to day (the soil) and must be fresh each time."""
 
-        def near(colour: list[float] | NDArray[np.float32], bright: float, hue: float) -> NDArray[np.float32]:
+        def near(colour: ArrayLike, bright: float, hue: float) -> NDArray[np.float32]:
             """Vary brightness a lot and hue a little: land is never pink."""
             return np.asarray((np.array(colour) * (1 + rng.normal(0, bright))) + rng.normal(0, hue, 3), np.float32)
 

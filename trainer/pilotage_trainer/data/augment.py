@@ -12,12 +12,13 @@ from pilotage.values import Rgb
 
 def photometric(image: Rgb, rng: np.random.Generator, *, strength: float = 1.0) -> Rgb:
     """Change light, colour, sharpness and noise."""
-    out = image.astype(np.float32)
+    out: NDArray[np.float32] = image.astype(np.float32)
     grey = out.mean(axis=2, keepdims=True)
     out = grey + (out - grey) * rng.uniform(1 - 0.6 * strength, 1 + 0.5 * strength)
     out *= 1 + 0.12 * strength * rng.standard_normal(3).astype(np.float32)
     out = (out - 118) * rng.uniform(1 - 0.4 * strength, 1 + 0.4 * strength) + 118
-    out = 255 * (np.clip(out / 255, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.22 * strength))))
+    bent = np.clip(out / 255, 0, 1) ** np.exp(rng.normal(0, 0.22 * strength))
+    out = np.asarray(255 * bent, np.float32)
     out += rng.normal(0, 16 * strength)
     if rng.random() < 0.12 * strength:
         out[:] = out.mean(axis=2, keepdims=True)
@@ -25,9 +26,9 @@ def photometric(image: Rgb, rng: np.random.Generator, *, strength: float = 1.0) 
         out = _patchy_light(out, rng, strength)
     kind = rng.random()
     if kind < 0.25:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.3))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.3)), np.float32)
     elif kind < 0.4:
-        out += (out - cv2.GaussianBlur(out, (0, 0), 1.5)) * rng.uniform(0.2, 0.9)
+        out += (out - np.asarray(cv2.GaussianBlur(out, (0, 0), 1.5), np.float32)) * rng.uniform(0.2, 0.9)
     out += rng.normal(0, rng.uniform(0, 7), out.shape)
     result = np.clip(out, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:

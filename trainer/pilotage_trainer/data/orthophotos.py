@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotage.errors import ImageError
 from pilotage.values import Rgb
@@ -43,7 +44,7 @@ class OrthophotoSource:
         view = self._warp(n, e, ground_m, side_px, distort)
         return _shadows(view, rng) if rng.random() < 0.6 else view
 
-    def _warp(self, north_m: float, east_m: float, ground_m: float, side_px: int, distort: np.ndarray) -> Rgb:  # type: ignore[type-arg]
+    def _warp(self, north_m: float, east_m: float, ground_m: float, side_px: int, distort: NDArray[np.float64]) -> Rgb:
         level = max(0, min(len(self._levels) - 1, round(math.log2(max(ground_m / side_px / self.gsd_m, 1.0)))))
         image = self._levels[level]
         gsd = self.gsd_m * self.image.shape[0] / image.shape[0]

@@ -47,7 +47,7 @@ class FrGeo(nn.Module):
         super().__init__()
         self.layout = layout
         self.backbone = create_model(backbone, pretrained=pretrained, num_classes=0, global_pool="")
-        channels = int(self.backbone.num_features)
+        channels: int = self.backbone.num_features  # type: ignore[assignment]
         self.norm = ChannelNorm(channels)
         self.reduce = nn.Linear(channels, width)
         self.descriptor = 4 * width
