@@ -25,9 +25,17 @@ class Source(Protocol):
         """Return the map tile."""
 
     def view_camera(
-        self, north_m: float, east_m: float, *, ground_m: float, side_px: int, rng: np.random.Generator, error: float
+        self,
+        north_m: float,
+        east_m: float,
+        *,
+        ground_m: float,
+        side_px: int,
+        rng: np.random.Generator,
+        error: float,
+        offset: float,
     ) -> Rgb:
-        """Return the rectified camera view."""
+        """Return the rectified camera view, up to `offset` of the tile away; `error` scales the other errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class BatchConfig:
     places: int = 4  # sources in a batch; the rest of the negatives are neighbours
     side_px: int = 128
     ground_m: tuple[float, float] = (40.0, 160.0)
+    offset: float = 0.15  # of the tile: how far the camera may stand from the middle of its tile
     apart: float = 0.6  # of the tile: closer pairs are neither positive nor negative
 
 
@@ -82,7 +91,9 @@ class Pairs(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         self, source: Source, north: float, east: float, ground_m: float, rng: np.random.Generator
     ) -> tuple[Rgb, Rgb]:
         side = self._config.side_px
-        query = source.view_camera(north, east, ground_m=ground_m, side_px=side, rng=rng, error=1.0)
+        query = source.view_camera(
+            north, east, ground_m=ground_m, side_px=side, rng=rng, error=1.0, offset=self._config.offset
+        )
         aerial = source.view_map(north, east, ground_m=ground_m, side_px=side)
         query, aerial = turn_both(query, aerial, int(rng.integers(4)), bool(rng.integers(2)))
         query, aerial = photometric(query, rng, strength=0.85), photometric(aerial, rng, strength=0.6)

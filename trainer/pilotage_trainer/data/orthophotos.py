@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pilotage.errors import ImageError
 from pilotage.values import Rgb
 
+_MAX_OFFSET = 0.12  # of the tile: further out, the edge of a small picture comes into view
+
 
 class OrthophotoSource:
     """Draws pairs from one picture with a known ground pixel."""
@@ -32,11 +34,20 @@ class OrthophotoSource:
         return self._warp(north_m, east_m, ground_m, side_px, np.eye(3))
 
     def view_camera(
-        self, north_m: float, east_m: float, *, ground_m: float, side_px: int, rng: np.random.Generator, error: float
+        self,
+        north_m: float,
+        east_m: float,
+        *,
+        ground_m: float,
+        side_px: int,
+        rng: np.random.Generator,
+        error: float,
+        offset: float,
     ) -> Rgb:
         """Return the same ground through a rectification with wrong heading, height and tilt, shadows added."""
-        n = north_m + rng.uniform(-0.12, 0.12) * ground_m * error
-        e = east_m + rng.uniform(-0.12, 0.12) * ground_m * error
+        reach = min(offset, _MAX_OFFSET) * ground_m
+        n = north_m + rng.uniform(-1, 1) * reach
+        e = east_m + rng.uniform(-1, 1) * reach
         turn, scale = math.radians(rng.normal(0, 4 * error)), math.exp(rng.normal(0, 0.05 * error))
         c, s = scale * math.cos(turn), scale * math.sin(turn)
         tilt = rng.normal(0, 0.04 * error, 2)

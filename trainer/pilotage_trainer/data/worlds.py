@@ -80,14 +80,22 @@ class WorldSource:
         )
 
     def view_camera(
-        self, north_m: float, east_m: float, *, ground_m: float, side_px: int, rng: np.random.Generator, error: float
+        self,
+        north_m: float,
+        east_m: float,
+        *,
+        ground_m: float,
+        side_px: int,
+        rng: np.random.Generator,
+        error: float,
+        offset: float,
     ) -> Rgb:
         """Return what a camera saw of the place after rectification with wrong heading, tilt and height."""
         height_m = rng.uniform(max(40.0, 0.45 * ground_m), max(120.0, 1.6 * ground_m))
         scale = math.exp(rng.normal(0, 0.05 * error))
         hfov_deg = math.degrees(2 * math.atan(ground_m * scale / 2 / height_m))
-        n = north_m + rng.uniform(-0.15, 0.15) * ground_m * error
-        e = east_m + rng.uniform(-0.15, 0.15) * ground_m * error
+        n = north_m + rng.uniform(-1, 1) * offset * ground_m
+        e = east_m + rng.uniform(-1, 1) * offset * ground_m
         pose = Pose(
             n,
             e,
