@@ -1,14 +1,12 @@
-"""A recipe small enough to train in a test."""
+"""A recipe small enough to train in a test. Without the extra [train] nothing here is collected."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs pilotage[train]")
-
-from pilotage_trainer import recipes  # noqa: E402
-from pilotage_trainer.data.batches import BatchConfig  # noqa: E402
-from pilotage_trainer.train import RunConfig  # noqa: E402
+if any(find_spec(module) is None for module in ("torch", "torchvision", "timm")):
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +16,9 @@ def world_cache(tmp_path_factory):
 
 @pytest.fixture
 def tiny(monkeypatch):
+    from pilotage_trainer import recipes
+    from pilotage_trainer.data.batches import BatchConfig
+
     recipe = dataclasses.replace(
         recipes.recipe("nadir-512"),
         name="tiny",
@@ -32,8 +33,16 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def run_config(tmp_path, world_cache):
+    from pilotage_trainer.train import RunConfig
+
     def make(**changes):
         values = {"out": tmp_path / "run", "cache": world_cache, "threads": 1, "workers": 0, "max_steps": 3}
         return RunConfig(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """No validation during a run: it is most of a short run's time."""
+    monkeypatch.setattr("pilotage_trainer.train.recall", lambda describe, source, protocol: {})

@@ -31,7 +31,8 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: not a checkpoint, or a damaged one ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]  # an empty file: EOFError, without a word
+        raise ModelError(f"{path}: not a checkpoint, or a damaged one ({reason})") from error
     if not isinstance(state, dict) or not {"recipe", "ema", "steps"} <= set(state):
         raise ModelError(f"{path}: not a Pilotage checkpoint: train with `pilotage-train run`")
     return state

@@ -11,6 +11,10 @@ from pilotage_trainer.data.orthophotos import OrthophotoSource
 from pilotage_trainer.data.worlds import WorldSource, cached_world
 from pilotage_trainer.evaluate import Protocol, describer, recall
 from pilotage_trainer.recipes import RECIPES
+from pilotage_trainer.years import year_against_year
+
+WORLDS = Protocol()
+ORTHOPHOTOS = Protocol(ground_m=50.0, pitch_m=10.0, queries=100)  # small pictures: a finer grid, or hardly any tiles
 
 
 def zoo() -> list[dict[str, Any]]:
@@ -38,26 +42,32 @@ def describe_row(row: dict[str, Any]) -> str:
     return f"{row['name']:<12} {row['backbone']:<12} {size}  {row['source']}"
 
 
-def held_out(path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float) -> list[dict[str, Any]]:
-    """Measure a checkpoint on the validation worlds and, where given, the held-out orthophotos."""
+def held_out(
+    path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float, years: Path | None
+) -> list[dict[str, Any]]:
+    """Measure a checkpoint on the validation worlds and, where given, the held-out orthophotos and other years."""
     model, of = checkpoint.trained(path)
     describe = describer(model, of)
     results: list[dict[str, Any]] = []
     for seed in of.validation_seeds:
         source = WorldSource(cached_world(seed, cache, WorldConfig(size_m=of.world_size_m)))
-        results.append({"set": f"synthetic world {seed}, tiles of 100 m", **recall(describe, source, Protocol())})
+        results.append({"set": _set_name(f"synthetic world {seed}", WORLDS), **recall(describe, source, WORLDS)})
     if orthophotos is not None:
         for name in of.held_out_orthophotos:
             picture = OrthophotoSource(orthophotos / f"{name}.jpg", gsd_m=orthophoto_gsd_m)
-            protocol = Protocol(ground_m=50.0, pitch_m=10.0, queries=100)
-            results.append({"set": f"orthophoto {name}, tiles of 50 m", **recall(describe, picture, protocol)})
+            results.append(
+                {"set": _set_name(f"orthophoto {name}", ORTHOPHOTOS), **recall(describe, picture, ORTHOPHOTOS)}
+            )
+    if years is not None:
+        results += year_against_year(describe, years)
     return results
+
+
+def _set_name(what: str, protocol: Protocol) -> str:
+    return f"{what}, tiles of {protocol.ground_m:g} m every {protocol.pitch_m:g} m"
 
 
 def describe_result(result: dict[str, Any]) -> str:
     """Return a line for people."""
-    return (
-        f"{result['set']:<44} recall@1 {result['recall_at_1_15m']:.1%} within 15 m, recall@5 "
-        f"{result['recall_at_5_15m']:.1%}, recall@1 {result['recall_at_1_half_tile']:.1%} within half a tile, "
-        f"{result['gallery']:.0f} tiles"
-    )
+    rates = [f"{key.replace('_', ' ').replace(' at ', '@')} {v:.1%}" for key, v in result.items() if "recall" in key]
+    return f"{result['set']:<58} {', '.join(rates)}, {result['gallery']:.0f} tiles"

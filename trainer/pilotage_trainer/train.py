@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
@@ -55,6 +55,8 @@ def sources(recipe: Recipe, config: RunConfig) -> tuple[list[Source], list[float
     ]
     weights = [1.0 / len(found)] * len(found)
     if config.orthophotos is not None:
+        if not config.orthophotos.is_dir():
+            raise ModelError(f"{config.orthophotos}: no such folder of orthophotos")
         files = sorted(p for p in config.orthophotos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif"))
         files = [p for p in files if p.stem not in recipe.held_out_orthophotos]
         if not files:
@@ -89,8 +91,12 @@ class Trainer:
         """The checkpoint."""
         return self.config.out / f"{self.recipe.name}.pt"
 
-    def step(self, query: Tensor, aerial: Tensor, ignore: Tensor) -> float:
-        """Learn from one batch."""
+    @property
+    def over(self) -> bool:
+        """Whether its minutes, or its steps, are spent."""
+        return self.spent_s >= self.config.minutes * 60 or 0 < self.config.max_steps <= self.steps
+
+    def _set_rate(self) -> None:
         share = self.spent_s / (self.config.minutes * 60)
         if self.config.max_steps:
             share = max(share, self.steps / self.config.max_steps)
@@ -98,6 +104,10 @@ class Trainer:
         lr = self.recipe.lr * ramp * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
         for group in self.optimiser.param_groups:
             group["lr"] = max(lr, self.recipe.lr * 1e-3)
+
+    def step(self, query: Tensor, aerial: Tensor, ignore: Tensor) -> float:
+        """Learn from one batch."""
+        self._set_rate()
         images = normalise(torch.cat([query, aerial]), self.recipe).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             descriptors = self.model(images)
@@ -113,6 +123,10 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         self.optimiser.step()
         self.steps += 1
+        self._average()
+        return float(loss.detach())
+
+    def _average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
             for average, value in zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True):
@@ -120,7 +134,6 @@ class Trainer:
                     average.lerp_(value, 1 - decay)
                 else:
                     average.copy_(value)
-        return float(loss.detach())
 
     def save(self) -> None:
         """Write everything that a later run needs to go on."""
@@ -154,50 +167,71 @@ class Trainer:
         return True
 
 
+class Ledger:
+    """log.jsonl for machines, and the same for whoever watches."""
+
+    def __init__(self, trainer: Trainer, stream: TextIO) -> None:
+        self._trainer, self._stream = trainer, stream
+        self._losses: list[float] = []
+
+    def _note(self, **values: Any) -> None:
+        trainer = self._trainer
+        line = {"step": trainer.steps, "minutes": round(trainer.spent_s / 60, 2), **values}
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+    def step(self, loss: float, pairs: int) -> None:
+        """Note a step; every 50th is written."""
+        self._losses = [*self._losses[-49:], loss]
+        trainer = self._trainer
+        if trainer.steps % 50:
+            return
+        line = {"loss": round(float(np.mean(self._losses)), 4), "scale": round(float(trainer.loss.scale.detach()), 2)}
+        rate = trainer.steps * pairs / max(trainer.spent_s, 1e-3)
+        lr = trainer.optimiser.param_groups[0]["lr"]
+        self._note(**line, lr=lr, pairs_per_s=round(rate, 1), seconds=round(trainer.spent_s, 1))
+        left_min = trainer.config.minutes - trainer.spent_s / 60
+        print(f"step {trainer.steps} {line} {rate:.0f} pairs/s, {left_min:.0f} min left", flush=True)
+
+    def validation(self, result: dict[str, float]) -> None:
+        """Note how well held-out ground is found."""
+        self._note(validation=result)
+        print(f"step {self._trainer.steps} validation {result}", flush=True)
+
+
 def run(recipe: Recipe, config: RunConfig) -> Path:
-    """Train, and return the checkpoint."""
+    """Train, and return the checkpoint. A run whose minutes are spent is left as it is."""
     cv2.setNumThreads(0)  # before the first OpenCV call: its thread pool does not survive the fork of a worker
     config.out.mkdir(parents=True, exist_ok=True)
-    found, weights = sources(recipe, config)
     trainer = Trainer(recipe, config)
     if trainer.resume():
         print(f"resuming {trainer.path} at step {trainer.steps}", flush=True)
-    world = WorldConfig(size_m=recipe.world_size_m)
-    held_out = WorldSource(cached_world(recipe.validation_seeds[0], config.cache, world))
-    pairs = Pairs(found, weights, config=recipe.batch, seed=recipe.seed + trainer.steps)
-    loader = DataLoader(
-        pairs, batch_size=None, num_workers=config.workers, prefetch_factor=3 if config.workers else None
-    )
-    last = saved = validated = time.monotonic()
-    losses: list[float] = []
-    with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
-
-        def note(**values: Any) -> None:
-            log.write(json.dumps({"step": trainer.steps, "minutes": round(trainer.spent_s / 60, 2), **values}) + "\n")
-            log.flush()
-
-        for query, aerial, ignore in loader:
-            losses.append(trainer.step(query, aerial, ignore))
-            now = time.monotonic()
-            trainer.spent_s, last = trainer.spent_s + now - last, now
-            if trainer.steps % 50 == 0:
-                line = {
-                    "loss": round(float(np.mean(losses[-50:])), 4),
-                    "scale": round(float(trainer.loss.scale.detach()), 2),
-                }
-                note(**line, lr=trainer.optimiser.param_groups[0]["lr"], seconds=round(trainer.spent_s, 1))
-                left_min = config.minutes - trainer.spent_s / 60
-                rate = trainer.steps * len(query) / max(trainer.spent_s, 1e-3)
-                print(f"step {trainer.steps} {line} {rate:.0f} pairs/s, {left_min:.0f} min left", flush=True)
-            over = trainer.spent_s >= config.minutes * 60 or 0 < config.max_steps <= trainer.steps
-            if over or now - saved > config.save_every_s:
-                trainer.save()
-                saved = time.monotonic()
-            if over or now - validated > config.validate_every_s:
-                result = recall(describer(trainer.ema, recipe), held_out, Protocol(queries=150))
-                note(validation=result)
-                print(f"step {trainer.steps} validation {result}", flush=True)
-                last = validated = time.monotonic()  # validation is not training time
-            if over:
-                break
+    if not trainer.over:
+        found, weights = sources(recipe, config)
+        pairs = Pairs(found, weights, config=recipe.batch, seed=recipe.seed + trainer.steps)
+        loader = DataLoader(
+            pairs, batch_size=None, num_workers=config.workers, prefetch_factor=3 if config.workers else None
+        )
+        with (config.out / "log.jsonl").open("a", encoding="utf-8") as stream:
+            _learn(trainer, loader, Ledger(trainer, stream))
     return trainer.path
+
+
+def _learn(trainer: Trainer, loader: DataLoader[tuple[Tensor, Tensor, Tensor]], ledger: Ledger) -> None:
+    recipe, config = trainer.recipe, trainer.config
+    world = cached_world(recipe.validation_seeds[0], config.cache, WorldConfig(size_m=recipe.world_size_m))
+    held_out = WorldSource(world)
+    last = saved = validated = time.monotonic()
+    for query, aerial, ignore in loader:
+        loss = trainer.step(query, aerial, ignore)
+        now = time.monotonic()
+        trainer.spent_s, last = trainer.spent_s + now - last, now
+        ledger.step(loss, len(query))
+        if trainer.over or now - saved > config.save_every_s:
+            trainer.save()
+            saved = time.monotonic()
+        if trainer.over or now - validated > config.validate_every_s:
+            ledger.validation(recall(describer(trainer.ema, recipe), held_out, Protocol(queries=150)))
+            last = validated = time.monotonic()  # validation is not training time
+        if trainer.over:
+            return
