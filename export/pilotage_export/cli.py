@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pilotage.cli.command import EXIT_CODES
 from pilotage.errors import PilotageError, require
+from pilotage_trainer.extras import require_training
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = parser().parse_args(argv)
     try:
-        for module in ("torch", "onnx"):
-            require(module, extra="export", purpose="pilotage-export")
+        require_training(extra="export", purpose="pilotage-export")
+        require("onnx", extra="export", purpose="pilotage-export")
         from pilotage_export.onnx_export import export
 
         contract, proof = export(arguments.checkpoint, arguments.output, precision=arguments.precision)
