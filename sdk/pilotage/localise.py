@@ -17,10 +17,12 @@ from pilotage.engine import Engine
 from pilotage.errors import PackError
 from pilotage.pack import RegionPack
 from pilotage.rectify import Patch, RectifyConfig, rectify
-from pilotage.refine import Alignment, Field, RefineConfig, align, believable, edge_field
+from pilotage.refine import Alignment, Field, RefineConfig, align, edge_field
 from pilotage.search import Searcher
 from pilotage.track import Measurement, Track, TrackConfig
 from pilotage.values import Fix, Frame, Match, TrackState, Verdict
+
+_TIGHT_GATE_M = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class LocaliserConfig:
     rectify: RectifyConfig = field(default_factory=RectifyConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
-    candidates: int = 10  # tiles refined when there is no prior
+    candidates: int = 10  # tiles refined when there is no prior ...
+    candidates_kept: int = 4  # ... of which the strongest are remembered
     reach: float = 0.9  # of the stride: how far from a tile's centre the frame may lie
     tilt_std_deg: float = 0.6  # of the attitude the vehicle gives; moves the position by height * tan
     map_std_m: float = 0.5  # of the map's own registration
@@ -169,15 +172,20 @@ class Localiser:
     def _near(
         self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32], *, centre: tuple[float, float]
     ) -> Found | None:
-        """Search the gate about a predicted patch centre, exactly and to the pixel."""
-        manifest = self._pack.manifest
+        """Search the gate about a predicted patch centre, exactly."""
+        stride_m = self._pack.manifest.stride_m
         gate_m = self._track.gate_radius_m()
-        radius_m = gate_m + manifest.stride_m
-        matches = self._searcher.near(descriptor, north_m=centre[0], east_m=centre[1], radius_m=radius_m, k=1)
+        matches = self._searcher.near(
+            descriptor, north_m=centre[0], east_m=centre[1], radius_m=gate_m + stride_m, k=self._config.candidates_kept
+        )
         if not matches:
             return None  # out of the map
+        needed = self._needed_strength(gate_m)
+        if gate_m > 2 * stride_m:  # too wide to slide over: the descriptors say where in it
+            found = self._refine_all(frame, patch, matches, min_strength=needed)
+            return max(found, key=lambda f: f.alignment.strength, default=None)
         # never so small a window that any peak in it would do: a peak must stand out among others
-        reach_px = math.ceil(min(max(gate_m, manifest.stride_m), 2 * manifest.stride_m) / manifest.map_gsd_m)
+        reach_px = math.ceil(max(gate_m, stride_m) / self._pack.manifest.map_gsd_m)
         best: Found | None = None
         for turn_deg in self._config.turns_deg:
             turned = patch if turn_deg == 0 else self._rectify(frame, math.radians(turn_deg))
@@ -188,29 +196,43 @@ class Localiser:
                 centre[1] + turned.offset_east_m - patch.offset_east_m,
             )
             view = _View(frame, turned, self._edges(turned), math.radians(turn_deg))
-            found = self._refine(view, matches[0], place, reach_px=reach_px, prior=True)
-            if found is not None and (best is None or found.alignment.score > best.alignment.score):
-                best = found
+            here = self._refine(view, matches[0], place, reach_px=reach_px, min_strength=needed)
+            if here is not None and (best is None or here.alignment.score > best.alignment.score):
+                best = here
         return best
 
     def _candidates(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> list[Found]:
-        """Retrieve from the whole region and keep the tiles whose pixels agree."""
+        """Retrieve from the whole region and keep the strongest of the tiles whose pixels agree."""
+        matches = self._searcher.all(descriptor, k=self._config.candidates)
+        found = self._refine_all(frame, patch, matches, min_strength=self._config.refine.min_strength)
+        return sorted(found, key=lambda f: -f.alignment.strength)[: self._config.candidates_kept]
+
+    def _refine_all(self, frame: Frame, patch: Patch, matches: list[Match], *, min_strength: float) -> list[Found]:
+        """Refine about the centre of every tile."""
         manifest = self._pack.manifest
         reach_px = math.ceil(self._config.reach * manifest.stride_m / manifest.map_gsd_m)
-        found: list[Found] = []
         view = _View(frame, patch, self._edges(patch), 0.0)
-        for match in self._searcher.all(descriptor, k=self._config.candidates):
-            place = tuple(self._pack.tile_centres_m[match.tile.index])
-            here = self._refine(view, match, (place[0], place[1]), reach_px=reach_px, prior=False)
+        found: list[Found] = []
+        for match in matches:
+            north_m, east_m = self._pack.tile_centres_m[match.tile.index]
+            here = self._refine(
+                view, match, (float(north_m), float(east_m)), reach_px=reach_px, min_strength=min_strength
+            )
             if here is not None:
                 found.append(here)
         return found
+
+    def _needed_strength(self, gate_m: float) -> float:
+        """The wider the gate, the likelier a chance peak falls inside it: ask for more, up to what acquiring takes."""
+        tight, wide = self._config.refine.min_strength_prior, self._config.track.acquire_strength
+        share = (gate_m - _TIGHT_GATE_M) / max(self._pack.manifest.stride_m - _TIGHT_GATE_M, 1.0)
+        return tight + (wide - tight) * min(max(share, 0.0), 1.0)
 
     def _edges(self, patch: Patch) -> Field:
         return edge_field(patch.image, patch.covered, self._config.refine)
 
     def _refine(
-        self, view: _View, match: Match, place: tuple[float, float], *, reach_px: int, prior: bool
+        self, view: _View, match: Match, place: tuple[float, float], *, reach_px: int, min_strength: float
     ) -> Found | None:
         """Align the patch with the map about a place; None when no peak is believable."""
         side = self._pack.manifest.contract.width
@@ -221,7 +243,7 @@ class Localiser:
         window, valid = self._pack.map_window(top, left, span, span)
         refine = self._config.refine
         alignment = align(view.edges, view.patch.covered, edge_field(window, valid, refine), refine)
-        if alignment is None or not believable(alignment, refine, prior=prior):
+        if alignment is None or alignment.strength < min_strength:
             return None
         frame, patch = view.frame, view.patch
         middle = (span - 1) / 2

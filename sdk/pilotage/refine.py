@@ -25,10 +25,10 @@ class RefineConfig:
     even_sigma_px: float = 12.0  # edge strength is divided by its mean over this neighbourhood
     even_floor: float = 12.0  # ... and this many grey levels, so that furrows and noise stay small
     even_power: float = 0.7  # below 1: a few hard edges (water, roofs) must not outvote all the soft ones
-    # Strength is score x distinct. Of 600 wrong places none reached 0.24 and half a percent 0.17; of 150 right ones
-    # 2 % lay below 0.30 (simulated flights, benchmarks/README.md).
+    # Strength is score x distinct. Of 2400 wrong places 1 % reached 0.18, 0.1 % 0.24, none 0.29; of 146 right
+    # ones 5 % lay below 0.34 (simulated flights, benchmarks/refine_strength.py).
     min_strength: float = 0.20
-    min_strength_prior: float = 0.15  # where a track already says where to look
+    min_strength_prior: float = 0.15  # where a track says within a few metres where to look
     other_px: int = 8  # a peak further away than this is another place
 
 
@@ -69,11 +69,6 @@ def edge_field(image: Rgb, valid: NDArray[np.bool_], config: RefineConfig) -> Fi
         field[..., 2 * scale] = (gx * gx - gy * gy) * weight
         field[..., 2 * scale + 1] = 2 * gx * gy * weight
     return field
-
-
-def believable(alignment: Alignment, config: RefineConfig, *, prior: bool) -> bool:
-    """Whether a peak is worth handing on; with a prior the track's gate judges as well."""
-    return alignment.strength >= (config.min_strength_prior if prior else config.min_strength)
 
 
 def align(

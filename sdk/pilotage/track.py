@@ -20,15 +20,17 @@ from pilotage.values import TrackState
 class TrackConfig:
     """The process model, the gate and the thresholds between states."""
 
-    accel_std_m_s2: float = 2.0
-    accel_hold_s: float = 1.0  # a turn lasts: accelerations of successive frames are not independent
+    accel_std_m_s2: float = 3.0
+    accel_hold_s: float = 1.5  # a turn lasts: accelerations of successive frames are not independent
     max_speed_m_s: float = 45.0
-    acquire_hits: int = 4  # frames that must agree ...
-    acquire_window_s: float = 2.5  # ... within this time
+    acquire_hits: int = 4  # frames that must agree; one that shows other ground than the last counts twice
+    acquire_window_s: float = 15.0  # ... within this time
+    acquire_window_frames: int = 24  # ... and among this many
     acquire_tolerance_m: float = 9.0
+    other_ground_m: float = 60.0  # frames this far apart are independent witnesses
     # Successive frames show nearly the same ground, so a lookalike agrees with itself for seconds: counting frames is
     # not enough, they must also be strong together. See RefineConfig.min_strength for what chance gives.
-    acquire_strength: float = 0.27  # mean over the agreeing frames
+    acquire_strength: float = 0.36  # mean over the agreeing frames
     gate_sigma: float = 4.0
     degraded_after_s: float = 1.0  # without a match
     lost_after_s: float = 6.0
@@ -60,7 +62,7 @@ class Track:
         self._matched_s = -math.inf
         self._common_std_m = 0.0
         self._misses = 0
-        self._recent: deque[tuple[float, list[Measurement]]] = deque()
+        self._recent: deque[tuple[float, list[Measurement]]] = deque(maxlen=config.acquire_window_frames)
 
     @property
     def active(self) -> bool:
@@ -140,16 +142,25 @@ class Track:
             for past_s, past in self._recent:
                 for other in past:
                     line = self._agreeing(candidate, past_s, other)
-                    if len(line) > len(best):
+                    if self._witnesses(line) > self._witnesses(best):
                         best = line
         self._recent.append((self._time_s, candidates))
-        if len(best) < config.acquire_hits:
+        if self._witnesses(best) < config.acquire_hits:
             return False
         if sum(m.strength for _, m in best) / len(best) < config.acquire_strength:
             return False
         self._start(best)
         self._recent.clear()
         return True
+
+    def _witnesses(self, line: list[tuple[float, Measurement]]) -> int:
+        """Count agreeing frames, newest first."""
+        count, last = 0, None
+        for _, here in line:
+            apart_m = math.inf if last is None else math.hypot(here.north_m - last.north_m, here.east_m - last.east_m)
+            count += 1 if last is None or apart_m < self._config.other_ground_m else 2
+            last = here
+        return count
 
     def _agreeing(self, now: Measurement, past_s: float, past: Measurement) -> list[tuple[float, Measurement]]:
         """Return the candidates, one a frame, on the straight path through `past` and `now`."""
@@ -161,13 +172,15 @@ class Track:
         if math.hypot(speed_n, speed_e) > self._config.max_speed_m_s + slack:
             return []
         line = [(self._time_s, now)]
-        for time_s, candidates in self._recent:
+        for time_s, candidates in reversed(self._recent):
             back = self._time_s - time_s
+            # between the two that make the line the vehicle may have been off it by half an acceleration
+            reach_m = self._config.acquire_tolerance_m + 0.125 * self._config.accel_std_m_s2 * dt * dt
             near = [
                 (math.hypot(c.north_m - now.north_m + speed_n * back, c.east_m - now.east_m + speed_e * back), i)
                 for i, c in enumerate(candidates)
             ]
-            if near and min(near)[0] <= self._config.acquire_tolerance_m:
+            if near and min(near)[0] <= reach_m:
                 line.append((time_s, candidates[min(near)[1]]))
         return line
 

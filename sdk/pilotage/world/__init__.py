@@ -15,11 +15,13 @@ from pilotage.world.world import World
 __all__ = [
     "FlightPlan",
     "Look",
+    "Panorama",
     "Pose",
     "SensorNoise",
     "World",
     "WorldConfig",
     "make_world",
+    "render_ground",
     "render_nadir",
     "simulate",
 ]
