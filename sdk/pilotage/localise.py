@@ -37,7 +37,8 @@ class LocaliserConfig:
     reach: float = 0.9  # of the stride: how far from a tile's centre the frame may lie
     tilt_std_deg: float = 0.6  # of the attitude the vehicle gives; moves the position by height * tan
     map_std_m: float = 0.5  # of the map's own registration
-    turns_deg: tuple[float, ...] = (0.0, -3.5, 3.5)  # heading errors tried when refining
+    turns_deg: tuple[float, float, float] = (-3.5, 0.0, 3.5)  # heading errors tried, about the last one found
+    turn_follow: float = 0.15  # how fast that follows what a frame says
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Localiser:
         self._searcher = Searcher(pack)
         self._track = Track(self._config.track)
         self._stamp_ns: int | None = None
+        self._turn_rad = 0.0  # what the compass is off by, as the map says
 
     @property
     def state(self) -> TrackState:
@@ -159,13 +161,15 @@ class Localiser:
             return self._fix(frame.stamp_ns, Verdict.NO_MATCH)
         if not accepted:
             return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS, found)
-        return self._fix(frame.stamp_ns, Verdict.MATCHED, found, heading_rad=frame.yaw_rad + found.turn_rad)
+        self._turn_rad += self._config.turn_follow * (found.turn_rad - self._turn_rad)
+        return self._fix(frame.stamp_ns, Verdict.MATCHED, found, heading_rad=frame.yaw_rad + self._turn_rad)
 
     def _acquire(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
         """Look everywhere; believe a place only when several frames agree on it."""
         found = self._candidates(frame, patch, descriptor)
         if self._track.acquire([f.measurement for f in found]):
             best = max(found, key=lambda f: f.alignment.strength)
+            self._turn_rad = best.turn_rad
             return self._fix(frame.stamp_ns, Verdict.MATCHED, best, heading_rad=frame.yaw_rad + best.turn_rad)
         return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS if found else Verdict.NO_MATCH)
 
@@ -180,47 +184,43 @@ class Localiser:
         )
         if not matches:
             return None  # out of the map
-        needed = self._needed_strength(gate_m)
+        views, needed = self._views(frame, patch), self._needed_strength(gate_m)
         if gate_m > 2 * stride_m:  # too wide to slide over: the descriptors say where in it
-            found = self._refine_all(frame, patch, matches, min_strength=needed)
+            found = self._refine_all(views, matches, min_strength=needed)
             return max(found, key=lambda f: f.alignment.strength, default=None)
         # never so small a window that any peak in it would do: a peak must stand out among others
         reach_px = math.ceil(max(gate_m, stride_m) / self._pack.manifest.map_gsd_m)
-        best: Found | None = None
-        for turn_deg in self._config.turns_deg:
-            turned = patch if turn_deg == 0 else self._rectify(frame, math.radians(turn_deg))
-            if isinstance(turned, Verdict):
-                continue
-            place = (
-                centre[0] + turned.offset_north_m - patch.offset_north_m,
-                centre[1] + turned.offset_east_m - patch.offset_east_m,
-            )
-            view = _View(frame, turned, self._edges(turned), math.radians(turn_deg))
-            here = self._refine(view, matches[0], place, reach_px=reach_px, min_strength=needed)
-            if here is not None and (best is None or here.alignment.score > best.alignment.score):
-                best = here
-        return best
+        return self._refine(views, matches[0], centre, reach_px=reach_px, min_strength=needed)
 
     def _candidates(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> list[Found]:
         """Retrieve from the whole region and keep the strongest of the tiles whose pixels agree."""
         matches = self._searcher.all(descriptor, k=self._config.candidates)
-        found = self._refine_all(frame, patch, matches, min_strength=self._config.refine.min_strength)
+        found = self._refine_all(self._views(frame, patch), matches, min_strength=self._config.refine.min_strength)
         return sorted(found, key=lambda f: -f.alignment.strength)[: self._config.candidates_kept]
 
-    def _refine_all(self, frame: Frame, patch: Patch, matches: list[Match], *, min_strength: float) -> list[Found]:
+    def _refine_all(self, views: list[_View], matches: list[Match], *, min_strength: float) -> list[Found]:
         """Refine about the centre of every tile."""
         manifest = self._pack.manifest
         reach_px = math.ceil(self._config.reach * manifest.stride_m / manifest.map_gsd_m)
-        view = _View(frame, patch, self._edges(patch), 0.0)
         found: list[Found] = []
         for match in matches:
             north_m, east_m = self._pack.tile_centres_m[match.tile.index]
-            here = self._refine(
-                view, match, (float(north_m), float(east_m)), reach_px=reach_px, min_strength=min_strength
-            )
+            centre = (float(north_m), float(east_m))
+            here = self._refine(views, match, centre, reach_px=reach_px, min_strength=min_strength)
             if here is not None:
                 found.append(here)
         return found
+
+    def _views(self, frame: Frame, patch: Patch) -> list[_View]:
+        """Return the frame under every heading hypothesis, ready to be aligned."""
+        views = []
+        for turn_deg in self._config.turns_deg:
+            turn_rad = self._turn_rad + math.radians(turn_deg)
+            turned = self._rectify(frame, turn_rad) if turn_rad else patch
+            if isinstance(turned, Patch):
+                edges = edge_field(turned.image, turned.covered, self._config.refine)
+                views.append(_View(frame, turned, edges, turn_rad))
+        return views
 
     def _needed_strength(self, gate_m: float) -> float:
         """The wider the gate, the likelier a chance peak falls inside it: ask for more, up to what acquiring takes."""
@@ -228,28 +228,37 @@ class Localiser:
         share = (gate_m - _TIGHT_GATE_M) / max(self._pack.manifest.stride_m - _TIGHT_GATE_M, 1.0)
         return tight + (wide - tight) * min(max(share, 0.0), 1.0)
 
-    def _edges(self, patch: Patch) -> Field:
-        return edge_field(patch.image, patch.covered, self._config.refine)
-
     def _refine(
-        self, view: _View, match: Match, place: tuple[float, float], *, reach_px: int, min_strength: float
+        self, views: list[_View], match: Match, centre: tuple[float, float], *, reach_px: int, min_strength: float
     ) -> Found | None:
-        """Align the patch with the map about a place; None when no peak is believable."""
+        """Align the views with the map about where the level patch's centre should lie; the strongest view wins."""
         side = self._pack.manifest.contract.width
-        gsd_m = self._pack.manifest.map_gsd_m
-        row, column = self._pack.pixel_of(*place)
+        row, column = self._pack.pixel_of(*centre)
         top, left = round(row - side / 2 + 0.5) - reach_px, round(column - side / 2 + 0.5) - reach_px
         span = side + 2 * reach_px
         window, valid = self._pack.map_window(top, left, span, span)
-        refine = self._config.refine
-        alignment = align(view.edges, view.patch.covered, edge_field(window, valid, refine), refine)
-        if alignment is None or alignment.strength < min_strength:
+        field = edge_field(window, valid, self._config.refine)
+        best: tuple[_View, Alignment] | None = None
+        scores: dict[float, float] = {}
+        for view in views:
+            alignment = align(view.edges, view.patch.covered, field, self._config.refine)
+            if alignment is not None:
+                scores[view.turn_rad] = alignment.score
+                if best is None or alignment.score > best[1].score:
+                    best = view, alignment
+        if best is None or best[1].strength < min_strength:
             return None
-        frame, patch = view.frame, view.patch
         middle = (span - 1) / 2
-        north_m, east_m = self._pack.place_of(
-            top + middle + alignment.shift_down_px, left + middle + alignment.shift_right_px
-        )
+        place = self._pack.place_of(top + middle + best[1].shift_down_px, left + middle + best[1].shift_right_px)
+        return self._found(best[0], match, best[1], place=place, turn_rad=_best_turn(scores))
+
+    def _found(
+        self, view: _View, match: Match, alignment: Alignment, *, place: tuple[float, float], turn_rad: float
+    ) -> Found:
+        """Go from where the patch's centre lies to where the camera is, and say how well."""
+        gsd_m = self._pack.manifest.map_gsd_m
+        north_m, east_m = place
+        frame, patch = view.frame, view.patch
         tilt_m = frame.height_m * math.tan(math.radians(self._config.tilt_std_deg))
         measurement = Measurement(
             north_m=north_m - patch.offset_north_m,
@@ -259,7 +268,7 @@ class Localiser:
             score=alignment.score,
             strength=alignment.strength,
         )
-        return Found(measurement, match, alignment, view.turn_rad)
+        return Found(measurement, match, alignment, turn_rad)
 
     def _fix(
         self, stamp_ns: int, verdict: Verdict, found: Found | None = None, *, heading_rad: float = math.nan
@@ -288,3 +297,14 @@ class Localiser:
             age_s=track.age_s(stamp_ns / 1e9),
             score=found.alignment.score if found is not None else math.nan,
         )
+
+
+def _best_turn(scores: dict[float, float]) -> float:
+    """Return the turn at the top of a parabola through three scores, or the best of those there are."""
+    turns = sorted(scores)
+    best = max(turns, key=lambda turn: scores[turn])
+    if len(turns) != 3 or best != turns[1]:
+        return best
+    before, here, after = (scores[turn] for turn in turns)
+    bend = 2 * here - before - after
+    return best + 0.5 * (turns[2] - turns[1]) * (after - before) / bend if bend > 1e-6 else best

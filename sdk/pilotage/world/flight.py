@@ -50,11 +50,16 @@ class FlightPlan:
 
     @classmethod
     def draw(cls, world: World, seed: int, *, duration_s: float = 75.0) -> FlightPlan:
-        """Draw a winding flight that stays well inside the world, 80 to 150 m above its ground."""
+        """Draw a winding flight that stays well inside the world, 80 to 150 m above its ground.
+
+        It begins where a vehicle can take off: in the most open of a few places, not over closed woods.
+        """
         rng = np.random.default_rng([seed, 0xF17])
         reach_m = world.size_m / 2 - 300
         count = 4 + int(duration_s * _SPEED_M_S / 300)
         points = rng.uniform(-reach_m, reach_m, (count, 2))
+        starts = rng.uniform(-reach_m, reach_m, (8, 2))
+        points[0] = min(starts, key=lambda start: _overgrown(world, float(start[0]), float(start[1])))
         heights = rng.uniform(84, 145, count)
         return cls(
             waypoints_m=tuple((float(n), float(e)) for n, e in points),
@@ -115,6 +120,16 @@ def simulate(
             ),
             Truth(stamp_ns, lat_deg, lon_deg, alt_m),
         )
+
+
+def _overgrown(world: World, north_m: float, east_m: float, reach_m: float = 90.0) -> float:
+    """Return the share of the ground about a place that stands under trees or roofs."""
+    half_m = world.size_m / 2
+    top, left = int((half_m - north_m - reach_m) / world.gsd_m), int((east_m + half_m - reach_m) / world.gsd_m)
+    span = int(2 * reach_m / world.gsd_m)
+    here = (slice(max(top, 0), max(top, 0) + span), slice(max(left, 0), max(left, 0) + span))
+    tall = world.surface_m[here] - world.terrain_m[here] > 2
+    return abs(float(tall.mean()) - 0.15)  # some houses and trees are what a place is known by
 
 
 def exposures(plan: FlightPlan) -> int:
