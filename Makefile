@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SEED ?= 7
 # Asked for by itself and pinned, torch's CPU wheel is taken where one is configured; a range would bring CUDA's gigabytes.
+# Where none is: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 TRAIN_OUT ?= runs/nadir-512
@@ -36,20 +37,21 @@ train: $(DEV) ## train nadir-512 (TRAIN_MINUTES=72, ORTHOPHOTOS=folder of 0.2 m/
 
 weights: $(DEV) ## export TRAIN_OUT as the shipped weights and measure them into the model card
 	.venv-dev/bin/pilotage-export ship $(TRAIN_OUT)/nadir-512.pt --log $(TRAIN_OUT)/log.jsonl \
-		$(if $(ORTHOPHOTOS),--orthophotos $(ORTHOPHOTOS))
+		$(if $(ORTHOPHOTOS),--orthophotos $(ORTHOPHOTOS)) \
+		$(if $(PILOTAGE_REAL_DATA),--real-data $(PILOTAGE_REAL_DATA))
 
 clean: ## remove what demo and the tools wrote; environments stay
 	rm -rf demo dist build .mypy_cache .ruff_cache .pytest_cache
 
 $(LIGHT): pyproject.toml
 	@echo "installing the light runtime into .venv (hnswlib compiles from source: this takes a C++ compiler and a minute)"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install $(PIP_QUIET) -e .
 	@touch $@
 
 $(DEV): pyproject.toml
 	@echo "installing what the tests need into .venv-dev (about 1.5 GB with torch: a few minutes)"
-	@test -x .venv-dev/bin/python || $(PYTHON) -m venv .venv-dev
+	@.venv-dev/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv-dev
 	@.venv-dev/bin/python -m pip install $(PIP_QUIET) "$(TORCH)"
 	@.venv-dev/bin/python -m pip install $(PIP_QUIET) "$(TORCHVISION)" -e ".[export,maps]" ruff mypy pytest pytest-timeout
 	@touch $@
