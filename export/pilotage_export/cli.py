@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "ship",
         help="make a checkpoint the shipped weights, with a measured model card",
         description="Make a checkpoint the shipped weights: ONNX, model card and log into the package.",
-        epilog=f"example: pilotage-export ship runs/nadir-512.pt --log runs/log.jsonl --orthophotos tiles/\n{EXIT_CODES}",
+        epilog=f"example: pilotage-export ship runs/n.pt --log runs/log.jsonl --orthophotos tiles/\n{EXIT_CODES}",
         formatter_class=raw,
     )
     ship.add_argument("checkpoint", type=Path)

@@ -75,7 +75,7 @@ def ship(
 def _trained_on(recipe: Recipe, steps: int, minutes: float) -> str:
     seeds = recipe.world_seeds
     return (
-        f"synthetic worlds {seeds[0]}..{seeds[-1]} of pilotage.world and real orthophotos of towns (Estonian Land Board, "
+        f"synthetic worlds {seeds[0]}..{seeds[-1]} and real orthophotos of towns (Estonian Land Board, "
         f"0.2 m/px; {recipe.orthophoto_share:.0%} of the places); {steps} steps of {recipe.batch.pairs} pairs, "
         f"{minutes:.0f} minutes on two CPU cores, seed {recipe.seed}"
     )
