@@ -44,7 +44,10 @@ class Progress:
         filled = int(share * 24)
         bar = "█" * filled + "·" * (24 - filled)
         text = f"{self._label:<18} {bar} {share:4.0%} {self._done}/{self._total} {rate:.1f} {self._unit}/s"
-        text += f", {left_s:.0f} s left" if self._done < self._total else f", took {now - self._start:.1f} s"
+        if self._done >= self._total:
+            text += f", took {now - self._start:.1f} s"
+        elif self._done:
+            text += f", {left_s:.0f} s left"
         self._stream.write(f"\r{text:<100}" if self._terminal else text + "\n")
         self._stream.flush()
 

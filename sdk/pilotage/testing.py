@@ -47,7 +47,8 @@ class FakeEngine:
             row[:] = small.astype(np.float32).ravel()
         rows -= rows.mean(axis=1, keepdims=True)
         descriptors = rows @ self._matrix
-        return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6), np.float32)
+        length = np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6)
+        return np.asarray(descriptors / length, np.float32)
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -39,7 +39,8 @@ class GeoTiffMap:
     def _pixel_m(self, transform: Callable[..., tuple[list[float], list[float]]]) -> float:
         """Return the ground length of one pixel step down at the centre of the file."""
         row, column = self._file.height // 2, self._file.width // 2
-        steps = [self._file.xy(row + i, column) for i in (0, 1)]
+        grid = self._file.transform
+        steps = [(grid.a * column + grid.b * r + grid.c, grid.d * column + grid.e * r + grid.f) for r in (row, row + 1)]
         lons, lats = transform(self._file.crs, "EPSG:4326", [x for x, _ in steps], [y for _, y in steps])
         north_m, east_m = metres_per_degree(lats[0])
         return math.hypot((lats[1] - lats[0]) * north_m, (lons[1] - lons[0]) * east_m)
