@@ -70,6 +70,13 @@ def test_progress_with_nothing_to_do(clock):
     assert out.getvalue().count("\n") == 1
 
 
+def test_progress_promises_no_time_before_anything_is_done(clock):
+    out = io.StringIO()
+    with Progress("fly", 5, stream=out, clock=clock):
+        clock.now_s += 3
+    assert "0/5" in out.getvalue() and "left" not in out.getvalue()
+
+
 def test_progress_past_its_total_stays_at_all_of_it(clock):
     out = io.StringIO()
     with Progress("fly", 2, stream=out, clock=clock) as bar:
