@@ -53,6 +53,7 @@ class DemoConfig:
     seed: int = 7
     seconds: float = 75.0
     outside_seconds: float = 15.0
+    size_m: float = 2000.0
     model: str = "nadir-512"
 
 
@@ -113,7 +114,7 @@ def run(config: DemoConfig) -> DemoResult:
     seconds: dict[str, float] = {}
 
     with _timed("make the region", seconds):
-        world = make_world(config.seed)
+        world = make_world(config.seed, WorldConfig(size_m=config.size_m))
         picture = write_map(world, config.out / "region")
     with _timed("build the pack", seconds):
         pack_file = _build(picture, config)
@@ -123,7 +124,7 @@ def run(config: DemoConfig) -> DemoResult:
     current = store.current()
     assert current is not None
     with _timed("make other ground", seconds):
-        elsewhere = make_world(config.seed + 1_000_000, WorldConfig(size_m=1200.0))
+        elsewhere = make_world(config.seed + 1_000_000, WorldConfig(size_m=0.6 * config.size_m))
 
     heard_file = config.out / "heard.json"
     with RegionPack.open(current) as pack, open_engine(pack.query_model(), threads=1) as engine:

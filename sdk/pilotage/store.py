@@ -57,7 +57,7 @@ class Store:
         final = self.root / "packs" / f"{_plain(name)}-{version}-{pack_id[:12]}.region"
         with self._lock():
             for orphan in (self.root / "staging").iterdir():
-                orphan.unlink()
+                os.unlink(orphan)
             if not final.is_file():
                 self._check_space(source)
                 self._copy(source, final)
@@ -121,7 +121,7 @@ class Store:
                 write.flush()
                 os.fsync(write.fileno())
             RegionPack.open(part).close()  # what was written, not what was read
-            part.rename(final)
+            os.rename(part, final)
             sync_folder(final.parent)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -139,8 +139,8 @@ class Store:
     def _link(self, name: str, target: Path) -> None:
         fresh = self.root / f".{name}.new"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target.relative_to(self.root))
-        fresh.rename(self.root / name)
+        os.symlink(target.relative_to(self.root), fresh)
+        os.rename(fresh, self.root / name)
         sync_folder(self.root)
 
     @contextmanager
