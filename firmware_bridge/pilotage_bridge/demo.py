@@ -109,6 +109,7 @@ class DemoResult:
 def run(config: DemoConfig) -> DemoResult:
     """Map -> pack -> store -> flight -> MAVLink -> score."""
     cv2.setNumThreads(1)  # the bars are for one core
+    models.find(config.model)  # refuse now what would be refused after a minute
     started = time.monotonic()
     config.out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}

@@ -70,11 +70,11 @@ class Camera:
 
     @classmethod
     def from_hfov(cls, width: int, height: int, *, hfov_deg: float) -> Camera:
-        """Make an ideal nadir camera from its horizontal field of view."""
+        """Make an ideal nadir camera from its horizontal field of view; pixel centres lie on whole numbers."""
         if not 1.0 < hfov_deg < 170.0:
             raise CameraError(f"horizontal field of view {hfov_deg} deg is outside 1..170")
         focal_px = width / 2 / math.tan(math.radians(hfov_deg) / 2)
-        return cls(width=width, height=height, fx=focal_px, fy=focal_px, cx=width / 2, cy=height / 2)
+        return cls(width=width, height=height, fx=focal_px, fy=focal_px, cx=(width - 1) / 2, cy=(height - 1) / 2)
 
     @property
     def matrix(self) -> Matrix3:
@@ -130,6 +130,8 @@ class Camera:
                     (float(row[0]), float(row[1]), float(row[2])) for row in raw.get("body_from_camera", NADIR)
                 ),
             )
+        except CameraError as error:
+            raise CameraError(f"{source}: {error}") from error
         except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
             raise CameraError(f"{source}: {error}; expected numbers") from error
 

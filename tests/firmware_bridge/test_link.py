@@ -108,7 +108,9 @@ def test_link_writes_a_serial_line_raw():
         for _ in range(5):
             link.send(heartbeat())
         assert termios.tcgetattr(far)[4] == termios.B921600
-        data = os.read(near, 4096)
+        data = b""
+        while len(data) < link.counts.bytes:
+            data += os.read(near, 4096)
     os.close(near)
     os.close(far)
     assert [m.get_type() for m in decode(data)] == ["HEARTBEAT"] * 5

@@ -117,7 +117,6 @@ def test_every_module_that_flies_imports_in_a_light_install(light):
     assert {"pilotage.localise", "pilotage.cli.locate", "pilotage_bridge.gps_input"} <= set(done.stdout.split())
 
 
-@pytest.mark.xfail(strict=True, reason="pilotage.pack imports hnswlib early; exact search should do without it")
 def test_every_module_that_flies_imports_without_hnswlib(light):
     done = light(IMPORT_ALL, also_hidden=["hnswlib"])
     assert done.returncode == 0, done.stderr

@@ -35,6 +35,9 @@ class OnnxEngine:
         self._contract = Contract.from_json(metadata[METADATA_KEY], source=source)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
+        shape = self._session.get_inputs()[0].shape
+        if list(shape[1:]) != [self._contract.height, self._contract.width, 3]:
+            raise ModelError(f"{source}: takes {shape}, its contract says otherwise: export it again")
 
     @property
     def contract(self) -> Contract:

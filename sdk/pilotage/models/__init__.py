@@ -19,7 +19,8 @@ def names() -> list[str]:
 def path(name: str) -> Path:
     """Return the ONNX of a shipped model."""
     if name not in names():
-        raise ModelError(f"unknown model {name!r}; shipped are {', '.join(names())}: or give a path to an .onnx")
+        shipped = ", ".join(names()) or "none"
+        raise ModelError(f"unknown model {name!r}; shipped are {shipped}: or give a path to an .onnx")
     return _FOLDER / f"{name}.onnx"
 
 

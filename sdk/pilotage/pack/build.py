@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -239,7 +239,9 @@ def _write_members(
     return {str(p.relative_to(work)): sha256_of(p) for p in files}
 
 
-def _graph(descriptors: NDArray[np.float16]) -> hnswlib.Index:
+def _graph(descriptors: NDArray[np.float16]) -> Any:
+    import hnswlib  # late: a vehicle whose compiler failed flies without it, on exact search
+
     index = hnswlib.Index(space="ip", dim=descriptors.shape[1])
     index.init_index(max_elements=len(descriptors), M=16, ef_construction=200, random_seed=7)
     index.add_items(descriptors.astype(np.float32), np.arange(len(descriptors)), num_threads=1)  # one: same bytes

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import cv2
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,8 +92,12 @@ class RegionPack:
         return bytes(self._container.view("query.onnx"))
 
     def graph_index(self) -> Any | None:
-        """Return the search graph, or None when the pack is small enough to go without."""
+        """Return the search graph; None when the pack is small enough to go without, or hnswlib is absent."""
         if "graph.hnsw" not in self._container:
+            return None
+        try:
+            import hnswlib
+        except ImportError:  # it compiles on the device, and may not have; exact search is slower, not worse
             return None
         index = hnswlib.Index(space="ip", dim=self.manifest.contract.descriptor)
         with tempfile.NamedTemporaryFile(prefix="pilotage-", suffix=".hnsw") as copy:  # hnswlib reads only files
