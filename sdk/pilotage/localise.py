@@ -1,6 +1,6 @@
 """The localiser: frame in, fix out. Pure but for the engine and the pack it was given; no clock, no thread, no socket.
 
-    rectify -> encode -> search -> refine -> track
+    rectify -> encode -> search -> refine -> track, with the ground's own motion beside it
 
 Read `Localiser.update` first; the rest are its steps.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pilotage.engine import Engine
 from pilotage.errors import PackError
+from pilotage.motion import GroundMotion, MotionConfig
 from pilotage.pack import RegionPack
 from pilotage.rectify import Patch, RectifyConfig, rectify
 from pilotage.refine import Alignment, Field, RefineConfig, align, edge_field
@@ -31,6 +32,7 @@ class LocaliserConfig:
 
     rectify: RectifyConfig = field(default_factory=RectifyConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     candidates: int = 10  # tiles refined when there is no prior ...
     candidates_kept: int = 4  # ... of which the strongest are remembered
@@ -73,6 +75,7 @@ class Localiser:
         self._pack, self._engine = pack, engine
         self._config = LocaliserConfig() if config is None else config
         self._searcher = Searcher(pack)
+        self._motion = GroundMotion(self._config.motion, self._config.refine)
         self._track = Track(self._config.track)
         self._stamp_ns: int | None = None
         self._turn_rad = 0.0  # what the compass is off by, as the map says
@@ -96,16 +99,18 @@ class Localiser:
         if not np.all(np.isfinite(descriptor)):
             self._track.miss()
             return self._fix(frame.stamp_ns, Verdict.BAD_IMAGE)
+        views = self._views(frame, patch)
+        self._move(frame, views)
         if self._track.active:
-            return self._follow(frame, patch, descriptor)
-        return self._acquire(frame, patch, descriptor)
+            return self._follow(frame, views, patch, descriptor)
+        return self._acquire(frame, views, descriptor)
 
     def locate(self, frame: Frame) -> Fix:
         """Answer for one frame alone, with no track: the best place that passes, or a verdict."""
         patch = self._rectify(frame)
         if isinstance(patch, Verdict):
             return Fix(frame.stamp_ns, TrackState.SEARCHING, patch)
-        found = self._candidates(frame, patch, self._engine.run(patch.image[None])[0])
+        found = self._candidates(self._views(frame, patch), self._engine.run(patch.image[None])[0])
         if not found:
             return Fix(frame.stamp_ns, TrackState.SEARCHING, Verdict.NO_MATCH)
         best = max(found, key=lambda f: f.alignment.strength)
@@ -150,13 +155,26 @@ class Localiser:
             config=self._config.rectify,
         )
 
-    def _follow(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
+    def _move(self, frame: Frame, views: list[_View]) -> None:
+        """Let the ground itself say how fast the vehicle goes."""
+        if not views:
+            return
+        level = views[len(views) // 2]
+        speed = self._motion.update(level.patch, level.edges, time_s=frame.stamp_ns / 1e9, height_m=frame.height_m)
+        if speed is not None and self._track.active:
+            self._track.offer_velocity(speed.north_m_s, speed.east_m_s, std_m_s=speed.std_m_s)
+
+    def _follow(self, frame: Frame, views: list[_View], patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
         """Look only where the track says the vehicle can be."""
         north_m, east_m = self._track.position_m
-        found = self._near(
-            frame, patch, descriptor, centre=(north_m + patch.offset_north_m, east_m + patch.offset_east_m)
-        )
+        centre = (north_m + patch.offset_north_m, east_m + patch.offset_east_m)
+        found = self._near(views, descriptor, centre=centre)
         accepted = self._track.offer(found.measurement if found is not None else None)
+        if not accepted and self._track.state is not TrackState.TRACKING:
+            # Carried for a while: perhaps it is elsewhere. Let the whole region speak; only agreement is believed.
+            fix = self._acquire(frame, views, descriptor)
+            if fix.verdict is Verdict.MATCHED:
+                return fix
         if found is None:
             return self._fix(frame.stamp_ns, Verdict.NO_MATCH)
         if not accepted:
@@ -164,9 +182,9 @@ class Localiser:
         self._turn_rad += self._config.turn_follow * (found.turn_rad - self._turn_rad)
         return self._fix(frame.stamp_ns, Verdict.MATCHED, found, heading_rad=frame.yaw_rad + self._turn_rad)
 
-    def _acquire(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> Fix:
+    def _acquire(self, frame: Frame, views: list[_View], descriptor: NDArray[np.float32]) -> Fix:
         """Look everywhere; believe a place only when several frames agree on it."""
-        found = self._candidates(frame, patch, descriptor)
+        found = self._candidates(views, descriptor)
         if self._track.acquire([f.measurement for f in found]):
             best = max(found, key=lambda f: f.alignment.strength)
             self._turn_rad = best.turn_rad
@@ -174,7 +192,7 @@ class Localiser:
         return self._fix(frame.stamp_ns, Verdict.AMBIGUOUS if found else Verdict.NO_MATCH)
 
     def _near(
-        self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32], *, centre: tuple[float, float]
+        self, views: list[_View], descriptor: NDArray[np.float32], *, centre: tuple[float, float]
     ) -> Found | None:
         """Search the gate about a predicted patch centre, exactly."""
         stride_m = self._pack.manifest.stride_m
@@ -184,7 +202,7 @@ class Localiser:
         )
         if not matches:
             return None  # out of the map
-        views, needed = self._views(frame, patch), self._needed_strength(gate_m)
+        needed = self._needed_strength(gate_m)
         if gate_m > 2 * stride_m:  # too wide to slide over: the descriptors say where in it
             found = self._refine_all(views, matches, min_strength=needed)
             return max(found, key=lambda f: f.alignment.strength, default=None)
@@ -192,10 +210,10 @@ class Localiser:
         reach_px = math.ceil(max(gate_m, stride_m) / self._pack.manifest.map_gsd_m)
         return self._refine(views, matches[0], centre, reach_px=reach_px, min_strength=needed)
 
-    def _candidates(self, frame: Frame, patch: Patch, descriptor: NDArray[np.float32]) -> list[Found]:
+    def _candidates(self, views: list[_View], descriptor: NDArray[np.float32]) -> list[Found]:
         """Retrieve from the whole region and keep the strongest of the tiles whose pixels agree."""
         matches = self._searcher.all(descriptor, k=self._config.candidates)
-        found = self._refine_all(self._views(frame, patch), matches, min_strength=self._config.refine.min_strength)
+        found = self._refine_all(views, matches, min_strength=self._config.refine.min_strength)
         return sorted(found, key=lambda f: -f.alignment.strength)[: self._config.candidates_kept]
 
     def _refine_all(self, views: list[_View], matches: list[Match], *, min_strength: float) -> list[Found]:

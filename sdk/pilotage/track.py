@@ -33,8 +33,8 @@ class TrackConfig:
     acquire_strength: float = 0.36  # mean over the agreeing frames
     gate_sigma: float = 4.0
     degraded_after_s: float = 1.0  # without a match
-    lost_after_s: float = 6.0
-    lost_std_m: float = 40.0
+    lost_after_s: float = 15.0  # however well the ground's motion carries it
+    lost_std_m: float = 25.0
     lost_misses: int = 10  # frames in a row that contradict the track
 
 
@@ -128,6 +128,14 @@ class Track:
         self._judge()
         return accepted
 
+    def offer_velocity(self, north_m_s: float, east_m_s: float, *, std_m_s: float) -> None:
+        """Update an active track with a speed over the ground, if it lies within the gate."""
+        innovation = np.array([north_m_s, east_m_s]) - self._x[2:]
+        spread = self._p[2:, 2:] + np.eye(2) * std_m_s**2
+        if not float(innovation @ np.linalg.solve(spread, innovation)) <= self._config.gate_sigma**2:
+            return
+        self._fold(np.eye(2, 4, 2), innovation, std_m_s)
+
     def miss(self) -> None:
         """Note a frame that could not be used at all; only time counts against the track."""
         self._judge()
@@ -205,16 +213,18 @@ class Track:
         return float(delta @ np.linalg.solve(spread, delta)) <= self._config.gate_sigma**2
 
     def _update(self, measurement: Measurement) -> None:
-        h = np.eye(2, 4)
-        innovation = np.array([measurement.north_m, measurement.east_m]) - self._x[:2]
-        s = self._p[:2, :2] + np.eye(2) * measurement.std_m**2
-        gain = np.linalg.solve(s, h @ self._p).T
-        self._x = self._x + gain @ innovation
-        keep = np.eye(4) - gain @ h
-        self._p = keep @ self._p @ keep.T + gain @ gain.T * measurement.std_m**2  # Joseph form stays positive
+        self._fold(np.eye(2, 4), np.array([measurement.north_m, measurement.east_m]) - self._x[:2], measurement.std_m)
         self._common_std_m += 0.2 * (measurement.common_std_m - self._common_std_m)
         self._matched_s = self._time_s
         self._misses = 0
+
+    def _fold(self, h: NDArray[np.float64], innovation: NDArray[np.float64], std: float) -> None:
+        """The Kalman update, in Joseph's form, which stays positive."""
+        spread = h @ self._p @ h.T + np.eye(2) * std**2
+        gain = np.linalg.solve(spread, h @ self._p).T
+        self._x = self._x + gain @ innovation
+        keep = np.eye(4) - gain @ h
+        self._p = keep @ self._p @ keep.T + gain @ gain.T * std**2
 
     def _judge(self) -> None:
         if not self.active:

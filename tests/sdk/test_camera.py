@@ -86,7 +86,7 @@ def test_from_hfov_sees_that_angle_from_edge_to_edge():
     left, right = (math.atan((x - IDEAL.cx) / IDEAL.fx) for x in (-0.5, 639.5))
     assert math.degrees(right - left) == pytest.approx(84.0)
     assert IDEAL.fx == IDEAL.fy and IDEAL.cy == 239.5 and not IDEAL.distorted
-    assert IDEAL.matrix @ np.array([0, 0, 1]) == pytest.approx(np.array([320, 240, 1]))
+    assert IDEAL.matrix @ np.array([0, 0, 1]) == pytest.approx(np.array([319.5, 239.5, 1]))
 
 
 def test_camera_json_round_trip(tmp_path):
