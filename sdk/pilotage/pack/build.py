@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class BuildConfig:
             raise PackError(f"stride {self.stride_m} m must lie above 0 and not above the tile's {self.tile_m} m")
         if not 0 < self.min_valid <= 1:
             raise PackError(f"min_valid {self.min_valid} must lie in 0..1")
+        if self.batch < 1:
+            raise PackError(f"batch {self.batch} must be at least one tile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +94,20 @@ def build_pack(
     imagery = Imagery() if imagery is None else imagery
     _check_output(output)
     grid = _lay_grid(source, engine, config)
-    work = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    with _writing(output):
+        work = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
         (work / "map").mkdir()
         tiles = _Tiles()
         total = len(grid.tile_rows) * len(grid.tile_columns)
         with Progress("encode tiles", total, unit="tile") as bar:
-            for strip, valid, top in _strips(source, grid, work, config):
+            for strip, valid, top in _strips(source, grid, work, output, config):
                 _encode_row(strip, valid, top, grid=grid, engine=engine, config=config, tiles=tiles)
                 bar.add(len(grid.tile_columns))
         if not tiles.where:
             raise PackError(f"the map covers no tile of {config.tile_m} m by {config.min_valid:.0%}: try a smaller one")
-        members = _write_members(work, source, grid, tiles, model=model, config=config)
+        with _writing(output):
+            members = _write_members(work, source, grid, tiles, model=model, config=config)
         manifest = _manifest(
             source,
             grid,
@@ -120,15 +125,33 @@ def build_pack(
         shutil.rmtree(work, ignore_errors=True)
 
 
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Say a full disk or a folder that may not be written in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise PackError(
+            f"{output}: cannot write the pack ({error.strerror}): the folder needs room and leave"
+        ) from error
+
+
 def _check_output(output: Path) -> None:
     if not output.parent.is_dir():
         raise PackError(f"{output.parent}: no such folder for the pack: make it first")
     if output.suffix != ".region":
         raise PackError(f"{output}: a region pack's name ends in .region")
+    if output.is_dir():
+        raise PackError(f"{output}: is a folder: give the pack another name")
 
 
 def _lay_grid(source: Map, engine: Engine, config: BuildConfig) -> _Grid:
     contract = engine.contract
+    if contract.view != "nadir" or contract.width != contract.height:
+        raise PackError(
+            f"{contract.name} takes {contract.view} pictures of {contract.width}x{contract.height} px, a pack's tiles "
+            "are nadir and square: use a nadir encoder"
+        )
     low_m, high_m = contract.ground_size_m
     # An encoder sees pixels, not metres: coarser maps work with larger tiles, but nobody has measured how well.
     if config.tile_m < 0.5 * low_m or config.tile_m > 10 * high_m:
@@ -157,7 +180,9 @@ def _starts(length: int, side: int, step: int) -> list[int]:
     return starts
 
 
-def _strips(source: Map, grid: _Grid, work: Path, config: BuildConfig) -> Iterator[tuple[Rgb, NDArray[np.bool_], int]]:
+def _strips(
+    source: Map, grid: _Grid, work: Path, output: Path, config: BuildConfig
+) -> Iterator[tuple[Rgb, NDArray[np.bool_], int]]:
     """Yield (pixels, valid, first row) of every row of tiles, writing the map's blocks on the way down."""
     frame = source.bounds.frame()
     held = np.empty((0, grid.columns, 3), np.uint8)
@@ -175,7 +200,8 @@ def _strips(source: Map, grid: _Grid, work: Path, config: BuildConfig) -> Iterat
             columns=grid.columns,
             gsd_m=grid.gsd_m,
         )
-        _write_blocks(rgb, valid, read_to // BLOCK_PX, work, config)
+        with _writing(output):
+            _write_blocks(rgb, valid, read_to // BLOCK_PX, work, config)
         held, held_valid = np.concatenate([held, rgb]), np.concatenate([held_valid, valid])
         read_to += count
         while top is not None and top + grid.side_px <= read_to:
@@ -216,7 +242,10 @@ def _encode_row(
     for start in range(0, len(lefts), config.batch):
         chunk = lefts[start : start + config.batch]
         images = np.stack([strip[:, left : left + side] for left in chunk])
-        tiles.descriptors.append(engine.run(images).astype(np.float16))
+        descriptors = engine.run(images).astype(np.float16)
+        if not np.all(np.isfinite(descriptors)):
+            raise PackError(f"{engine.contract.name} gives numbers that are not finite: export the encoder again")
+        tiles.descriptors.append(descriptors)
         tiles.where += [(top, left) for left in chunk]
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pilotage.errors import PackError
-from pilotage.pack.manifest import MANIFEST, SIGNATURES, Manifest, Member
+from pilotage.pack.layout import directory, place
+from pilotage.pack.manifest import MANIFEST, MEMBER_NAME, SIGNATURES, Manifest, Member
 
-_ALIGN = 64
-_EXTRA_ID = 0xD935  # alignment padding, as other tools use it
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)?\.[a-z0-9]+")
 _MAX_MANIFEST = 64 << 20
 _COPY = 1 << 20
 
@@ -37,14 +35,7 @@ def write_container(output: Path, manifest: Manifest, members: Mapping[str, Path
     """Write the pack beside its final name, sync it, and rename it into place."""
     part = output.with_name(output.name + ".part")
     try:
-        with part.open("wb") as raw:
-            with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
-                _put(archive, MANIFEST, manifest.to_bytes())
-                _put(archive, SIGNATURES, b"[]")
-                for name in sorted(members):
-                    _put(archive, name, members[name])
-            raw.flush()
-            os.fsync(raw.fileno())
+        _write(part, manifest.to_bytes(), members)
         part.replace(output)
         sync_folder(output.parent)
     except OSError as error:
@@ -55,6 +46,37 @@ def write_container(output: Path, manifest: Manifest, members: Mapping[str, Path
         raise
 
 
+def _write(part: Path, manifest: bytes, members: Mapping[str, Path]) -> None:
+    small = {MANIFEST: manifest, SIGNATURES: b"[]"}
+    sizes = [(name, len(data)) for name, data in small.items()]
+    slots = place([*sizes, *((name, members[name].stat().st_size) for name in sorted(members))])
+    crcs = []
+    with part.open("wb") as out:
+        for slot in slots:
+            out.seek(slot.data_at)
+            if slot.name in small:
+                out.write(small[slot.name])
+                crcs.append(zlib.crc32(small[slot.name]))
+            else:
+                crcs.append(_copy(members[slot.name], out))
+            out.seek(slot.header_at)
+            out.write(slot.local_header(crcs[-1]))
+        out.seek(slots[-1].end)
+        out.write(directory(slots, crcs))
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _copy(source: Path, out: BinaryIO) -> int:
+    """Append a file; return its CRC-32, which ZIP readers want."""
+    crc = 0
+    with source.open("rb") as stream:
+        while chunk := stream.read(_COPY):
+            out.write(chunk)
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside the folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
@@ -62,23 +84,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _put(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
-    info = zipfile.ZipInfo(name, _EPOCH)
-    info.external_attr = 0o644 << 16
-    start = archive.fp.tell() + 30 + len(name) + 4  # type: ignore[union-attr]
-    large = isinstance(content, Path) and content.stat().st_size > 0x7FFFFFFF
-    start += 20 if large else 0  # zipfile puts its own 64-bit sizes first
-    padding = -start % _ALIGN
-    info.extra = struct.pack("<HH", _EXTRA_ID, padding) + bytes(padding)
-    with archive.open(info, "w", force_zip64=large) as out:
-        if isinstance(content, bytes):
-            out.write(content)
-        else:
-            with content.open("rb") as stream:
-                while chunk := stream.read(_COPY):
-                    out.write(chunk)
 
 
 class Container:
@@ -100,6 +105,8 @@ class Container:
             if not 0 < size <= _MAX_MANIFEST or SIGNATURES not in self._spans:
                 raise PackError(f"{path}: not a region pack (no manifest): build one with `pilotage pack build`")
             self.manifest_bytes = bytes(self._data[start : start + size])
+            self._check_crc(MANIFEST)  # all else hangs on it, and no hash holds it until packs are signed
+            self._check_crc(SIGNATURES)
             self.manifest = Manifest.from_bytes(self.manifest_bytes, source=str(path))
             self._check_names()
         except BaseException:
@@ -119,10 +126,11 @@ class Container:
         except (zipfile.BadZipFile, struct.error, ValueError, OSError, EOFError, NotImplementedError) as error:
             raise PackError(f"{self.path}: truncated or altered ({error}): copy the pack again") from error
         spans: dict[str, tuple[int, int]] = {}
+        self._crcs = {info.filename: info.CRC for info in infos}
         for info in infos:
             name = info.filename
             plain = info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size
-            if not plain or info.flag_bits & 0x1 or not _NAME.fullmatch(name) or name in spans:
+            if not plain or info.flag_bits & 0x1 or not MEMBER_NAME.fullmatch(name) or name in spans:
                 raise PackError(f"{self.path}: member {name!r} has no place in a region pack: do not use this file")
             spans[name] = (self._data_offset(info), info.file_size)
         end = 0
@@ -156,6 +164,22 @@ class Container:
                 raise PackError(f"{self.path}: {name!r} has {len(data)} bytes, not {member.size}: copy the pack again")
             if hashlib.sha256(data).hexdigest() != member.sha256:
                 raise PackError(f"{self.path}: {name!r} was altered (its sha256 differs): copy the pack again")
+
+    def _check_crc(self, name: str) -> None:
+        if zlib.crc32(self.view(name)) != self._crcs[name]:
+            raise PackError(f"{self.path}: {name!r} was altered (its checksum differs): copy the pack again")
+
+    def verify_rest(self) -> None:
+        """Check the bytes that no hash covers, headers, padding and directory: all of them follow from the manifest."""
+        signatures = self._spans[SIGNATURES][1]
+        sizes = [(MANIFEST, len(self.manifest_bytes)), (SIGNATURES, signatures)]
+        slots = place(sizes + sorted((name, member.size) for name, member in self.manifest.members.items()))
+        crcs = [self._crcs[slot.name] for slot in slots]
+        whole = self.manifest.to_bytes() == self.manifest_bytes
+        for slot, crc in zip(slots, crcs, strict=True):
+            whole = whole and self._data[slot.header_at : slot.data_at] == slot.local_header(crc)
+        if not whole or self._data[slots[-1].end :] != directory(slots, crcs):
+            raise PackError(f"{self.path}: was altered or packed again, it is not as it was built: copy the pack again")
 
     def view(self, name: str) -> memoryview:
         """Return a member's bytes in place."""

@@ -40,9 +40,9 @@ class RegionPack:
         )
         self._tiles = self._array("tiles.npy", TILE_DTYPE, (manifest.tiles,))
         places = np.column_stack([self._tiles["lat"], self._tiles["lon"]])
-        if not np.all(np.isfinite(places)):
-            raise PackError(f"{container.path}: has tiles without a position: build the pack again")
         self.tile_centres_m: NDArray[np.float64] = self.frame.to_local_array(places)
+        self._check_tiles()
+        self._check_blocks()
         self._blocks: OrderedDict[tuple[int, int], tuple[Rgb, NDArray[np.bool_] | None]] = OrderedDict()
 
     @classmethod
@@ -52,10 +52,46 @@ class RegionPack:
         try:
             if verify:
                 container.verify()
-            return cls(container)
+            pack = cls(container)
+            if verify:
+                pack._check_descriptors()
+                container.verify_rest()
+            return pack
         except BaseException:
             container.close()
             raise
+
+    def _check_tiles(self) -> None:
+        """Hold the tiles' degrees to their pixels: two ways to say one place must agree."""
+        manifest = self.manifest
+        rows, columns = self._tiles["row"].astype(np.int64), self._tiles["column"].astype(np.int64)
+        side = manifest.contract.width
+        north_m = manifest.map_top_north_m - (rows + side / 2) * manifest.map_gsd_m
+        east_m = manifest.map_left_east_m + (columns + side / 2) * manifest.map_gsd_m
+        off_m = np.abs(self.tile_centres_m - np.column_stack([north_m, east_m]))
+        inside = (rows >= 0) & (rows <= manifest.map_rows - side)
+        inside &= (columns >= 0) & (columns <= manifest.map_columns - side)
+        if not (np.all(inside) and np.all(off_m < 0.1 * manifest.map_gsd_m)):
+            raise PackError(f"{self._container.path}: has tiles that do not lie on its map: build the pack again")
+
+    def _check_blocks(self) -> None:
+        """Find a missing block now, not in flight."""
+        side, members = self.manifest.block_px, self.manifest.members
+        down, across = -(-self.manifest.map_rows // side), -(-self.manifest.map_columns // side)
+        if down * across <= len(members):
+            names = (f"map/{row:04d}_{column:04d}.jpg" for row in range(down) for column in range(across))
+            missing = next((name for name in names if name not in members), None)
+        else:
+            missing = f"of {down} x {across}"
+        if missing is not None:
+            raise PackError(f"{self._container.path}: map block {missing} is missing: build the pack again")
+
+    def _check_descriptors(self) -> None:
+        """Find a number that is not one; half floats have all exponent bits set then."""
+        bits = self.descriptors.view(np.uint16)
+        for start in range(0, len(bits), 4096):
+            if np.any((bits[start : start + 4096] & 0x7C00) == 0x7C00):
+                raise PackError(f"{self._container.path}: has descriptors that are not finite: build the pack again")
 
     def _array(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Map a .npy member in place."""
@@ -66,7 +102,7 @@ class RegionPack:
             if version != (1, 0):
                 raise ValueError(f"npy version {version}")
             found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(head)
-        except ValueError as error:
+        except Exception as error:  # numpy lets its tokenizer's own errors out as well
             raise PackError(
                 f"{self._container.path}: {name!r} is not an array ({error}): build the pack again"
             ) from error
@@ -168,7 +204,10 @@ class RegionPack:
             if grey is None or grey.shape != shape:
                 raise PackError(f"{self._container.path}: map mask {stem!r} cannot be decoded: build the pack again")
             mask = np.asarray(grey > 127)
-        self._blocks[key] = (np.ascontiguousarray(bgr[..., ::-1]), mask)
+        rgb: Rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+        if mask is not None:
+            rgb[~mask] = FILL_RGB  # JPEG rings
+        self._blocks[key] = (rgb, mask)
         if len(self._blocks) > _BLOCKS_KEPT:
             self._blocks.popitem(last=False)
         return self._blocks[key]
