@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotage.errors import StoreError
+from pilotage.errors import PackError, StoreError
 from pilotage.pack import RegionPack
 from pilotage.pack.container import sync_folder
 
@@ -35,13 +35,16 @@ class StoredPack:
     pack_id: str
     current: bool
     previous: bool
+    fault: str = ""  # why it cannot be opened; its name and version are then unknown
 
 
 class Store:
     """Opens, or makes, the store at a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, make: bool = True) -> None:
         self.root = root
+        if not make and not (root / "packs").is_dir():
+            raise StoreError(f"{root}: no store there: check the folder, or install a pack to make one")
         try:
             for folder in (root / "packs", root / "staging"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -55,23 +58,28 @@ class Store:
         with RegionPack.open(source) as pack:
             name, version, pack_id = pack.manifest.name, pack.manifest.pack_version, pack.pack_id
         final = self.root / "packs" / f"{_plain(name)}-{version}-{pack_id[:12]}.region"
-        with self._lock():
+        with self._lock(), self._changing(f"install {source.name}"):
             for orphan in (self.root / "staging").iterdir():
-                os.unlink(orphan)
-            if not final.is_file():
+                if orphan.is_dir() and not orphan.is_symlink():
+                    shutil.rmtree(orphan)
+                else:
+                    os.unlink(orphan)
+            if self._fault(final, pack_id):  # absent, or damaged since it was stored
                 self._check_space(source)
-                self._copy(source, final)
+                self._copy(source, final, pack_id)
             self._activate(final)
         return self._stored(final)
 
     def rollback(self) -> StoredPack:
         """Swap current and previous."""
-        with self._lock():
-            previous = self.previous()
-            if previous is None:
+        with self._lock(), self._changing("roll back"):
+            current, previous = self.current(), self.previous()
+            if previous is None or previous == current:
                 raise StoreError(f"{self.root}: has no previous pack to go back to: install one")
             RegionPack.open(previous).close()
-            self._activate(previous)
+            self._link("current", previous)  # first: cut after it, the rollback has happened and repeats nothing
+            if current is not None:
+                self._link("previous", current)
         return self._stored(previous)
 
     def current(self) -> Path | None:
@@ -92,19 +100,24 @@ class Store:
         if not path.is_symlink():
             return None
         target = self.root / os.readlink(path)
-        return target if target.is_file() else None
+        return target if target.parent == self.root / "packs" and target.is_file() else None
 
     def _stored(self, path: Path) -> StoredPack:
-        with RegionPack.open(path, verify=False) as pack:
-            manifest = pack.manifest
-            return StoredPack(
-                path,
-                manifest.name,
-                manifest.pack_version,
-                pack.pack_id,
-                path == self.current(),
-                path == self.previous(),
-            )
+        roles = path == self.current(), path == self.previous()
+        try:
+            with RegionPack.open(path, verify=False) as pack:
+                return StoredPack(path, pack.manifest.name, pack.manifest.pack_version, pack.pack_id, *roles)
+        except PackError as error:
+            return StoredPack(path, path.stem, 0, "", *roles, fault=str(error))
+
+    @staticmethod
+    def _fault(path: Path, pack_id: str) -> str:
+        """Return what is wrong with a stored pack, or nothing."""
+        try:
+            with RegionPack.open(path) as pack:
+                return "" if pack.pack_id == pack_id else f"{path}: is another pack than its name says"
+        except PackError as error:
+            return str(error)
 
     def _check_space(self, source: Path) -> None:
         need, free = source.stat().st_size + _HEADROOM_BYTES, shutil.disk_usage(self.root).free
@@ -113,21 +126,21 @@ class Store:
                 f"{self.root}: {free / 1e6:.0f} MB free, {need / 1e6:.0f} MB needed: make room and try again"
             )
 
-    def _copy(self, source: Path, final: Path) -> None:
+    def _copy(self, source: Path, final: Path, pack_id: str) -> None:
         part = self.root / "staging" / f"{final.name}.part"
         try:
             with source.open("rb") as read, part.open("wb") as write:
                 shutil.copyfileobj(read, write, _COPY)
                 write.flush()
                 os.fsync(write.fileno())
-            RegionPack.open(part).close()  # what was written, not what was read
+            fault = self._fault(part, pack_id)  # what was written, not what was read
+            if fault:
+                raise StoreError(f"{self.root}: the copy is not what was sent ({fault}): the current pack stays")
             os.rename(part, final)
             sync_folder(final.parent)
-        except OSError as error:
+        except (OSError, StoreError):
             part.unlink(missing_ok=True)
-            raise StoreError(
-                f"{self.root}: cannot store {source.name} ({error.strerror}): the current pack stays"
-            ) from error
+            raise
 
     def _activate(self, pack: Path) -> None:
         """Point previous at what was current, then current at the pack; each by an atomic rename."""
@@ -144,8 +157,21 @@ class Store:
         sync_folder(self.root)
 
     @contextmanager
+    def _changing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            current = self.current()
+            stays = f"{current.name} is current" if current else "no pack is current"
+            raise StoreError(f"{self.root}: cannot {what} ({error.strerror}): {stays}") from error
+
+    @contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self.root / ".lock").open("w") as handle:
+        try:
+            handle = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot write there ({error.strerror}): run as its owner") from error
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

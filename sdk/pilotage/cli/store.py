@@ -30,7 +30,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    store = Store(arguments.store)
+    store = Store(arguments.store, make=arguments.store_verb == "install")
     if arguments.store_verb == "install":
         packs = [store.install(arguments.region)]
     elif arguments.store_verb == "rollback":
@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         for pack in packs:
             mark = "current" if pack.current else "previous" if pack.previous else ""
-            print(f"{mark:<9} {pack.name} version {pack.version}  {pack.pack_id[:12]}  {pack.path}")
+            print(f"{mark:<9} {pack.name} version {pack.version}  {pack.pack_id[:12]}  {pack.fault or pack.path}")
         if not packs:
             print("no packs: install one with `pilotage store install`")
     return 0
@@ -56,6 +56,7 @@ def _row(pack: StoredPack) -> dict[str, object]:
         "path": str(pack.path),
         "current": pack.current,
         "previous": pack.previous,
+        "fault": pack.fault,
     }
 
 
