@@ -13,7 +13,9 @@ from pilotage.errors import MapError
 from pilotage.geo import LocalFrame
 from pilotage.values import Rgb
 
-__all__ = ["Bounds", "Map", "open_map"]
+__all__ = ["GSD_RANGE_M", "Bounds", "Map", "open_map"]
+
+GSD_RANGE_M = (0.01, 100.0)  # ground pixels that aerial imagery has
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from pilotage.contract import FILL_RGB
 from pilotage.errors import MapError
 from pilotage.geo import LocalFrame
-from pilotage.maps import Bounds
+from pilotage.maps import GSD_RANGE_M, Bounds
 from pilotage.values import Rgb
 
 _MAX_ASPECT_ERROR = 0.05
-_GSD_RANGE_M = (0.01, 100.0)
 
 
 class PictureMap:
@@ -25,7 +25,7 @@ class PictureMap:
 
     def __init__(self, path: Path, *, corners: Path | None = None) -> None:
         self._bounds = _read_corners(path, corners)
-        decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        decoded = _decode(path)
         if decoded is None:
             raise MapError(f"{path}: not a picture that can be decoded: give a PNG, JPEG or GeoTIFF")
         if decoded.dtype != np.uint8:
@@ -95,6 +95,15 @@ def _clip(low: float, high: float, size: int) -> tuple[int, int]:
     return max(math.floor(low), 0), min(math.ceil(high), size)
 
 
+def _decode(path: Path) -> NDArray[Any] | None:
+    try:
+        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise MapError(
+            f"{path}: OpenCV cannot take this picture ({error.err}): give a GeoTIFF when it is large"
+        ) from error
+
+
 def _read_corners(path: Path, corners: Path | None) -> Bounds:
     candidates = [corners] if corners is not None else [path.with_suffix(".corners.json"), path.parent / "corners.json"]
     found = next((c for c in candidates if c.is_file()), None)
@@ -108,7 +117,7 @@ def _read_corners(path: Path, corners: Path | None) -> Bounds:
         north, west, south, east = (float(raw[key]) for key in ("north", "west", "south", "east"))
     except KeyError as error:
         raise MapError(f"{found}: {error} is missing: give north, west, south, east in WGS84 degrees") from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise MapError(
             f"{found}: cannot be read as corners ({error}): give north, west, south, east in degrees"
         ) from error
@@ -123,7 +132,7 @@ def _read_corners(path: Path, corners: Path | None) -> Bounds:
 
 
 def _check_pixels(path: Path, gsd_north_m: float, gsd_east_m: float) -> None:
-    low, high = _GSD_RANGE_M
+    low, high = GSD_RANGE_M
     if not (low <= gsd_north_m <= high and low <= gsd_east_m <= high):
         raise MapError(
             f"{path}: its corners make a pixel {gsd_north_m:.3g} x {gsd_east_m:.3g} m, outside {low}..{high} m: "
