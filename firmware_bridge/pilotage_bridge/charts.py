@@ -26,7 +26,7 @@ class Axis:
         step = 10 ** np.floor(np.log10(span / 4))
         step *= next(m for m in (1, 2, 5, 10) if span / (m * step) <= 6)
         first = np.ceil(self.low / step - 1e-9) * step
-        return [float(t) for t in np.arange(first, self.high + step * 1e-6, step)]
+        return [float(t) + 0.0 for t in np.arange(first, self.high + step * 1e-6, step)]  # no -0
 
 
 class Chart:

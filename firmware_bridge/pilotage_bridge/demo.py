@@ -157,7 +157,12 @@ def run(config: DemoConfig) -> DemoResult:
         "outside_frames": len(outside),
         "outside_fixes": sum(f.fix.has_position for f in outside),
         "mavlink": mavlink,
-        "pack": {"file": str(pack_file), "size_mb": pack_file.stat().st_size / 1e6, "pack_id": pack.pack_id},
+        "pack": {
+            "file": str(pack_file),
+            "size_mb": pack_file.stat().st_size / 1e6,
+            "pack_id": pack.pack_id,
+            "model_id": pack.manifest.contract.model_id,
+        },
         "flight": {"seconds": config.seconds, "rate_hz": plan.rate_hz, "height_m": _height_range(flight)},
         "seconds": {**seconds, "total": time.monotonic() - started},
         "machine": machine(),

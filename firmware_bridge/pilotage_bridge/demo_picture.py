@@ -57,8 +57,8 @@ def _mark(picture: Rgb, line: NDArray[np.int32], flight: Sequence[Flown]) -> Non
         x, y = (int(v) for v in line[index] // 8)
         cv2.circle(picture, (x, y), 9, _WHITE, 2, cv2.LINE_AA)
         row = y - 14
-        while any(abs(row - other) < 24 for other in taken):
-            row += 26
+        while any(abs(row - other) < 28 for other in taken):
+            row += 30
         taken.append(row)
         _text(picture, text, (min(x + 14, _SIDE_PX - 190), max(row, 20)))
 

@@ -26,7 +26,7 @@ main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{margin:0;font-size
 p.lead{color:var(--soft);margin:4px 0 22px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin-bottom:16px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-bottom:16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin-bottom:16px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
 .tile b{display:block;font-size:24px;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}td,th{padding:5px 8px;text-align:left;
@@ -54,6 +54,7 @@ def report(result: DemoResult) -> str:
     cards = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for label, value in _tiles(result))
     charts = "".join(f"<section><h2>{title}</h2>{chart}</section>" for title, chart in _charts(result.flight))
     machine = html.escape(", ".join(f"{key} {value}" for key, value in summary["machine"].items()))
+    took = ", ".join(f"{seconds:.1f} s to {step}" for step, seconds in summary["seconds"].items() if step != "total")
     title = f"Pilotage demo, seed {summary['seed']}"
     track = '<img src="track.png" alt="track over the map">'
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -63,7 +64,7 @@ def report(result: DemoResult) -> str:
 <section><h2>Bars</h2>{_bars(result.bars)}</section></div>
 <section><h2>What the camera saw, and the map there</h2><div class="pairs">{_pairs(result)}</div></section>
 <div class="grid">{charts}</div>
-<section><h2>Machine</h2><p>{machine}</p><p>seconds: {html.escape(str(summary["seconds"]))}</p></section>
+<section><h2>Machine</h2><p>{machine}</p><p>Took {html.escape(took)}.</p></section>
 </main></body></html>"""
 
 

@@ -49,13 +49,13 @@ def write_map(world: World, folder: Path) -> Path:
 def _run(arguments: argparse.Namespace) -> int:
     try:
         world = make_world(arguments.seed, WorldConfig(size_m=arguments.size_m))
+        if arguments.world_verb == "map":
+            print(write_map(world, arguments.output))
+            return 0
+        plan = FlightPlan.draw(world, arguments.flight_seed, duration_s=arguments.seconds)
     except ValueError as error:
         raise MapError(str(error)) from error
-    if arguments.world_verb == "map":
-        print(write_map(world, arguments.output))
-        return 0
     camera = Camera.from_hfov(640, 480, hfov_deg=84)
-    plan = FlightPlan.draw(world, arguments.flight_seed, duration_s=arguments.seconds)
     frames = simulate(world, plan, camera, seed=arguments.flight_seed)
     count = write_flight(arguments.output, camera, track(frames, "fly", exposures(plan), unit="frame"))
     print(f"{arguments.output}: {count} frames")

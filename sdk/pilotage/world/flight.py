@@ -17,6 +17,7 @@ from pilotage.world.world import World
 
 _GRAVITY_M_S2 = 9.81
 _SPEED_M_S = 14.0
+_LEG_M = 380.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,19 @@ class FlightPlan:
         """
         rng = np.random.default_rng([seed, 0xF17])
         reach_m = world.size_m / 2 - 300
-        count = 4 + int(duration_s * _SPEED_M_S / 300)
-        points = rng.uniform(-reach_m, reach_m, (count, 2))
+        if reach_m < 0:
+            raise ValueError(f"a flight needs a world of 600 m or more to turn in, this one has {world.size_m:g} m")
+        count = 4 + int(duration_s * _SPEED_M_S / 200)
         starts = rng.uniform(-reach_m, reach_m, (8, 2))
-        points[0] = min(starts, key=lambda start: _overgrown(world, float(start[0]), float(start[1])))
+        points = [min(starts, key=lambda start: _overgrown(world, float(start[0]), float(start[1])))]
+        heading = rng.uniform(0, 2 * math.pi)
+        while len(points) < count:  # short legs and real turns, back in from the border
+            heading += rng.normal(0, 1.0)
+            step = points[-1] + rng.uniform(0.5, 1.0) * min(_LEG_M, reach_m) * np.array(
+                [math.cos(heading), math.sin(heading)]
+            )
+            if np.all(np.abs(step) <= reach_m):
+                points.append(step)
         heights = rng.uniform(84, 145, count)
         return cls(
             waypoints_m=tuple((float(n), float(e)) for n, e in points),

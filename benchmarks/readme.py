@@ -1,0 +1,61 @@
+"""Write the tables of README.md from the committed results and the model card, so that they cannot drift.
+
+Example: .venv/bin/python benchmarks/readme.py          (add --check to only say whether it is up to date)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from pilotage import models
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def demo_table() -> str:
+    rows = json.loads((ROOT / "benchmarks/results/demo.json").read_text(encoding="utf-8"))["flights"]
+    lines = [
+        "| seed | first fix | availability | median | 95 % | largest | inside 1 sigma | latency p95 | fixes outside |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['seed']} | {row['first_fix_s']:.2f} s | {row['availability']:.1%} | {row['median_error_m']:.2f} m "
+            f"| {row['p95_error_m']:.2f} m | {row['max_error_m']:.2f} m | {row['coverage_1sigma']:.0%} "
+            f"| {row['latency_p95_ms']:.0f} ms | {row['outside_fixes']} of {row['outside_frames']} |"
+        )
+    return "\n".join(lines)
+
+
+def card_table() -> str:
+    lines = ["| set | metric | value |", "|---|---|---|"]
+    for row in models.card("nadir-512")["measured"]:
+        if "flight" in row["set"] or ("recall_at_1" in row["metric"] and "orthophoto" not in row["set"]):
+            if "half_tile" in row["metric"] and "640 m" not in row["set"]:
+                continue
+            lines.append(f"| {row['set']} | {row['metric'].replace('_', ' ')} | {row['value']:g} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when README.md is stale")
+    arguments = parser.parse_args()
+    path = ROOT / "README.md"
+    text = fresh = path.read_text(encoding="utf-8")
+    for name, table in (("demo-table", demo_table()), ("card-table", card_table())):
+        block = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
+        fresh = re.sub(rf"<!-- {name} -->(.*?<!-- /{name} -->)?", lambda _, b=block: b, fresh, count=1, flags=re.S)
+    if arguments.check:
+        print("README.md is up to date" if fresh == text else "README.md is stale: run benchmarks/readme.py")
+        return int(fresh != text)
+    path.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
