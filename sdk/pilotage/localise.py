@@ -38,7 +38,7 @@ class LocaliserConfig:
     candidates_kept: int = 4  # ... of which the strongest are remembered
     reach: float = 0.9  # of the stride: how far from a tile's centre the frame may lie
     tilt_std_deg: float = 0.6  # of the attitude the vehicle gives; moves the position by height * tan
-    map_std_m: float = 0.5  # of the map's own registration
+    map_std_m: float = 1.0  # of the map's own registration, and of roofs and trees that lean
     turns_deg: tuple[float, float, float] = (-3.5, 0.0, 3.5)  # heading errors tried, about the last one found
     turn_follow: float = 0.15  # how fast that follows what a frame says
 
