@@ -25,8 +25,8 @@ class RefineConfig:
     even_sigma_px: float = 12.0  # edge strength is divided by its mean over this neighbourhood
     even_floor: float = 12.0  # ... and this many grey levels, so that furrows and noise stay small
     even_power: float = 0.7  # below 1: a few hard edges (water, roofs) must not outvote all the soft ones
-    # Strength is score x distinct. Of 2400 wrong places 1 % reached 0.18, 0.1 % 0.24, none 0.29; of 146 right
-    # ones 5 % lay below 0.34 (simulated flights, benchmarks/refine_strength.py).
+    # Strength is score x distinct. Of 2400 wrong places 1 % reached 0.15, 0.1 % 0.19, none 0.25; of 150 right ones half
+    # lay above 0.60 and 5 % below 0.20 (benchmarks/refine_strength.py).
     min_strength: float = 0.20
     min_strength_prior: float = 0.15  # where a track says within a few metres where to look
     other_px: int = 8  # a peak further away than this is another place
