@@ -32,12 +32,21 @@ def demo_table() -> str:
 
 
 def card_table() -> str:
-    lines = ["| set | metric | value |", "|---|---|---|"]
+    lines = ["| what | metric | value |", "|---|---|---|"]
+    years = []
     for row in models.card("nadir-512")["measured"]:
-        if "flight" in row["set"] or ("recall_at_1" in row["metric"] and "orthophoto" not in row["set"]):
-            if "half_tile" in row["metric"] and "640 m" not in row["set"]:
-                continue
-            lines.append(f"| {row['set']} | {row['metric'].replace('_', ' ')} | {row['value']:g} |")
+        if "640 m" in row["set"]:
+            if row["metric"] == "recall_at_1_half_tile":
+                years.append(row)
+        elif "flight" in row["set"] or ("orthophoto" not in row["set"] and row["metric"] == "recall_at_1_15m"):
+            metric = row["metric"].replace("_", " ").replace(" at 1 15m", "@1 within 15 m")
+            lines.append(f"| {row['set']} | {metric} | {row['value']:g} |")
+    *yearly, decade = (row["value"] for row in years)
+    half = "recall@1 within half a tile"
+    lines.append(
+        f"| NAIP, each year in the map of an earlier one, {len(yearly)} pairs | {half} | {min(yearly):g} to {max(yearly):g} |"
+    )
+    lines.append(f"| NAIP, {years[-1]['set'].split(',')[0]} | {half} | {decade:g} |")
     return "\n".join(lines)
 
 

@@ -99,6 +99,8 @@ class Localiser:
         if not np.all(np.isfinite(descriptor)):
             self._track.miss()
             return self._fix(frame.stamp_ns, Verdict.BAD_IMAGE)
+        if self._track.state is TrackState.LOST:
+            self._turn_rad = 0.0  # what misled the track may have misled this too
         views = self._views(frame, patch)
         self._move(frame, views)
         if self._track.active:
