@@ -43,9 +43,8 @@ def card_table() -> str:
             lines.append(f"| {row['set']} | {metric} | {row['value']:g} |")
     *yearly, decade = (row["value"] for row in years)
     half = "recall@1 within half a tile"
-    lines.append(
-        f"| NAIP, each year in the map of an earlier one, {len(yearly)} pairs | {half} | {min(yearly):g} to {max(yearly):g} |"
-    )
+    span = f"{min(yearly):g} to {max(yearly):g}"
+    lines.append(f"| NAIP, each year in the map of an earlier one, {len(yearly)} pairs | {half} | {span} |")
     lines.append(f"| NAIP, {years[-1]['set'].split(',')[0]} | {half} | {decade:g} |")
     return "\n".join(lines)
 
