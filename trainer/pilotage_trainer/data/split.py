@@ -71,7 +71,7 @@ class Split:
     apart_m: float = 0.0  # in a batch, other pairs nearer than this are neither positive nor negative
 
     def __post_init__(self) -> None:
-        shapes = {
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
             "query_id": (self.query_id.shape, (len(self.query),)),
             "aerial_id": (self.aerial_id.shape, (len(self.aerial),)),
         }

@@ -16,12 +16,13 @@ from pilotage.world.generate import WorldConfig, make_world
 from pilotage.world.nadir import Pose, ground_height_m, render_nadir
 from pilotage.world.world import World
 
+WORLDS_VERSION = "v1"  # change it when make_world gives other pictures: caches are named by it
 _ARRAYS = tuple(f.name for f in fields(World) if f.name.endswith(("_rgb", "_m")) and f.name not in ("size_m", "gsd_m"))
 
 
 def cached_world(seed: int, cache: Path, config: WorldConfig) -> World:
     """Make the world once; afterwards map its arrays from disk, so that many processes share them."""
-    folder = cache / f"world-v1-{seed}-{config.size_m:g}-{config.gsd_m:g}"
+    folder = cache / f"world-{WORLDS_VERSION}-{seed}-{config.size_m:g}-{config.gsd_m:g}"
     if not folder.is_dir():
         world = make_world(seed, config)
         part = folder.with_name(f"{folder.name}.part")
