@@ -50,4 +50,4 @@ _declare_missing_operators()
 
 import timm  # noqa: E402
 
-create_model = timm.create_model
+create_model, is_model = timm.create_model, timm.is_model

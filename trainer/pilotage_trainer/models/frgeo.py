@@ -1,11 +1,17 @@
-"""FRGeo-512 (AAAI 2024, made compact): backbone, LayerNorm, 768 -> 128, four regions averaged, 4 x 128 = 512."""
+"""FRGeo (AAAI 2024): a backbone, its map averaged in four regions that both views see in the same order.
+
+The Feature Recombination Module (FRM) has no parameters and takes any token map, so the backbone may be a CNN or a
+transformer. With `width` 0 the four pooled vectors each go through the one LayerNorm and are joined as published: 3072
+for ConvNeXt-T. With a width the descriptor is 4 x width (512 for 128), the compact form: LayerNorm, reduction, FRM.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from pilotage_trainer.timm_on_cpu import create_model
+from pilotage_trainer.models.encoder import ChannelNorm, Encoder, Size
+from pilotage_trainer.models.trunk import token_map, trunk
 
 
 def region_means(features: Tensor, *, layout: str) -> Tensor:
@@ -27,34 +33,36 @@ def region_means(features: Tensor, *, layout: str) -> Tensor:
     return torch.stack([part.mean(dim=(-2, -1)) for part in parts], dim=1)
 
 
-class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of (N, C, H, W), in float32 whatever comes in."""
+class FrGeo(Encoder):
+    """One branch of FRGeo."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        image_px: Size,
+        layout: str = "quadrants",
+        width: int = 128,
+        pretrained: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise every position."""
-        out: Tensor = self.norm(features.float().permute(0, 2, 3, 1))
-        return out.permute(0, 3, 1, 2)
-
-
-class FrGeo(nn.Module):
-    """(N, 3, H, W) normalised pixels -> (N, 4 * width) descriptors of unit length."""
-
-    def __init__(self, backbone: str, *, layout: str = "quadrants", width: int = 128, pretrained: bool = False) -> None:
-        super().__init__()
-        self.layout = layout
-        self.backbone = create_model(backbone, pretrained=pretrained, num_classes=0, global_pool="")
+        self.layout, self.width = layout, width
+        self.backbone = trunk(backbone, image_px=image_px, pretrained=pretrained)
         channels: int = self.backbone.num_features  # type: ignore[assignment]
         self.norm = ChannelNorm(channels)
-        self.reduce = nn.Linear(channels, width)
-        self.descriptor = 4 * width
+        if width:
+            self.reduce = nn.Linear(channels, width)
+        self.descriptor = 4 * (width or channels)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Describe."""
-        features = self.norm(self.backbone(pixels))
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return the backbone's last map."""
+        return token_map(self.backbone, pixels)
+
+    def aggregate(self, features: Tensor) -> Tensor:
+        """Recombine."""
+        if not self.width:  # the published order: pool, then one LayerNorm for all four
+            means: Tensor = self.norm.norm(region_means(features, layout=self.layout).float())
+            return means.flatten(1)
         # nothing non-linear lies between: a 1x1 convolution before the means is this Linear after them, only dearer
-        regions: Tensor = self.reduce(region_means(features, layout=self.layout))
-        return nn.functional.normalize(regions.float().flatten(1), dim=1, eps=1e-6)
+        regions: Tensor = self.reduce(region_means(self.norm(features), layout=self.layout))
+        return regions.flatten(1)

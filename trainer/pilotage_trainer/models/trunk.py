@@ -1,0 +1,94 @@
+"""timm backbones as feature maps: CNNs as they are, transformers' tokens laid out on their grid."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from pilotage.errors import ModelError
+from pilotage_trainer.models.encoder import Size
+from pilotage_trainer.timm_on_cpu import create_model, is_model
+
+_HEADS = ("head", "fc", "classifier", "fc_norm", "conv_head", "norm_head", "bn2", "pre_logits")
+
+
+def trunk(name: str, *, image_px: Size, pretrained: bool = False, **options: Any) -> nn.Module:
+    """Return a timm backbone without its classifier; no parameter is left that the feature map does not use."""
+    if not is_model(name.split(".", maxsplit=1)[0]):
+        raise ModelError(f"backbone {name!r} is not in timm: `python -c 'import timm; print(timm.list_models())'`")
+    try:
+        model = _create(name, pretrained=pretrained, image_px=image_px, **options)
+    except OSError as error:  # no network and nothing in the cache
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"the pretrained weights of {name} cannot be had ({reason}); model.pretrained=false trains from scratch"
+        ) from error
+    for head in _HEADS:
+        part = getattr(model, head, None)
+        if isinstance(part, nn.Module) and not _used_by_features(model, head):
+            setattr(model, head, nn.Identity())
+    return model
+
+
+def _create(name: str, *, image_px: Size, pretrained: bool, **options: Any) -> nn.Module:
+    extra: dict[str, Any] = {"num_classes": 0, "global_pool": "", **options}
+    try:  # networks with a fixed number of tokens must know the size
+        return create_model(name, pretrained=pretrained, img_size=image_px, **extra)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+    return create_model(name, pretrained=pretrained, **extra)
+
+
+def _used_by_features(model: nn.Module, part: str) -> bool:
+    """Whether `forward_features` itself calls the part: its source names it."""
+    forward: Any = type(model).forward_features  # type: ignore[attr-defined]
+    return f"self.{part}(" in inspect.getsource(forward)
+
+
+def token_map(model: nn.Module, pixels: Tensor) -> Tensor:
+    """Return the last features as (N, C, h, w)."""
+    out: Tensor = model.forward_features(pixels)  # type: ignore[operator]
+    channels: int = model.num_features  # type: ignore[assignment]
+    if out.ndim == 4:
+        last = out.shape[-1] == channels and out.shape[1] != channels  # Swin and its kin keep channels last
+        return out.permute(0, 3, 1, 2) if last else out
+    tokens = out[:, getattr(model, "num_prefix_tokens", 0) :]
+    patches: Any = model.patch_embed
+    rows, columns = patches.grid_size
+    return tokens.transpose(1, 2).reshape(len(tokens), channels, rows, columns)
+
+
+class Pyramid(nn.Module):
+    """The maps at strides 16 and 32 of any backbone that timm can tap; VGG is tapped after its last two pools."""
+
+    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+        super().__init__()
+        if not is_model(name.split(".", maxsplit=1)[0]):
+            raise ModelError(f"backbone {name!r} is not in timm")
+        self.vgg = name.startswith("vgg")
+        self.body: nn.Module
+        if self.vgg:
+            # the classifier alone would be 120 M parameters; the convolutions are all that is kept
+            features = create_model(name, pretrained=pretrained, num_classes=0).features
+            pools = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]  # type: ignore[arg-type]
+            self.fine = features[: pools[3] + 1]  # type: ignore[index]
+            self.coarse = features[pools[3] + 1 :]  # type: ignore[index]
+            self.channels = (512, 512)
+        else:
+            self.body = create_model(name, pretrained=pretrained, features_only=True, out_indices=(-2, -1))
+            info = self.body.feature_info
+            strides = info.reduction()  # type: ignore[union-attr,operator]
+            if list(strides) != [16, 32]:
+                raise ModelError(f"backbone {name!r} has strides {strides}, MSFA taps 16 and 32")
+            self.channels = tuple(info.channels())  # type: ignore[union-attr,operator]
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maps at stride 16 and 32."""
+        if self.vgg:
+            fine: Tensor = self.fine(pixels)  # type: ignore[operator]
+            return fine, self.coarse(fine)  # type: ignore[operator]
+        maps: list[Tensor] = self.body(pixels)
+        return maps[0], maps[1]
