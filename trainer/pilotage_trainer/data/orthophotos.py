@@ -48,12 +48,8 @@ class OrthophotoSource:
         reach = min(offset, _MAX_OFFSET) * ground_m
         n = north_m + rng.uniform(-1, 1) * reach
         e = east_m + rng.uniform(-1, 1) * reach
-        turn, scale = math.radians(rng.normal(0, 4 * error)), math.exp(rng.normal(0, 0.05 * error))
-        c, s = scale * math.cos(turn), scale * math.sin(turn)
-        tilt = rng.normal(0, 0.04 * error, 2)
-        distort = np.array([[c, -s, 0], [s, c, 0], [tilt[0], tilt[1], 1]])
-        view = self._warp(n, e, ground_m, side_px, distort)
-        return _shadows(view, rng) if rng.random() < 0.6 else view
+        view = self._warp(n, e, ground_m, side_px, camera_errors(rng, error))
+        return moved_shadows(view, rng) if rng.random() < 0.6 else view
 
     def _warp(self, north_m: float, east_m: float, ground_m: float, side_px: int, distort: NDArray[np.float64]) -> Rgb:
         level = max(0, min(len(self._levels) - 1, round(math.log2(max(ground_m / side_px / self.gsd_m, 1.0)))))
@@ -80,8 +76,16 @@ class OrthophotoSource:
         )
 
 
-def _shadows(view: Rgb, rng: np.random.Generator) -> Rgb:
-    """Bright things (roofs, mostly) throw a shadow to another side than they did."""
+def camera_errors(rng: np.random.Generator, error: float) -> NDArray[np.float64]:
+    """Return the 3x3 from the patch to the ground, both -1..1 from edge to edge: wrong heading, height and tilt."""
+    turn, scale = math.radians(rng.normal(0, 4 * error)), math.exp(rng.normal(0, 0.05 * error))
+    c, s = scale * math.cos(turn), scale * math.sin(turn)
+    tilt = rng.normal(0, 0.04 * error, 2)
+    return np.array([[c, -s, 0], [s, c, 0], [tilt[0], tilt[1], 1]])
+
+
+def moved_shadows(view: Rgb, rng: np.random.Generator) -> Rgb:
+    """Let bright things (roofs, mostly) throw a shadow to another side than they did."""
     grey = cv2.GaussianBlur(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
     tall = (grey > np.quantile(grey, rng.uniform(0.6, 0.9))).astype(np.float32)
     reach = rng.uniform(2, 9)
