@@ -1,237 +1,371 @@
-"""The loop: draw, describe, compare, step. Ends when its minutes are spent; resumes where it was cut."""
+"""The loop: read, describe, compare, step. A run cut at any moment goes on where its checkpoint stands, bit for bit."""
 
 from __future__ import annotations
 
-import copy
-import json
-import math
-import time
+import os
+import signal
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from pilotage.errors import ModelError
-from pilotage.progress import track
-from pilotage.world.generate import WorldConfig
-from pilotage_trainer import checkpoint
-from pilotage_trainer.data.batches import Pairs, Source
-from pilotage_trainer.data.orthophotos import OrthophotoSource
-from pilotage_trainer.data.worlds import WorldSource, cached_world
-from pilotage_trainer.evaluate import Protocol, describer, normalise, recall
-from pilotage_trainer.losses import InfoNce
-from pilotage_trainer.models import FrGeo
-from pilotage_trainer.recipes import Recipe
+from pilotage_trainer import checkpoint, metrics
+from pilotage_trainer.crossbatch import CrossBatch
+from pilotage_trainer.data.feed import Batch, OneView
+from pilotage_trainer.data.kinds import Where, open_part
+from pilotage_trainer.data.split import Split
+from pilotage_trainer.describe import Normalise, embed
+from pilotage_trainer.feeds import DrawnFeed, SplitFeed, open_feed
+from pilotage_trainer.ledger import Ledger
+from pilotage_trainer.losses import create_loss
+from pilotage_trainer.optim import Asam, Average, adamw, rate
+from pilotage_trainer.ranks import Ranks
+from pilotage_trainer.recipe import Recipe
+
+_UNREADABLE = 0.001  # of a data set's pictures: more, and the run stops
+_BAD_BATCH = "nan-batch.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Where a run reads and writes and how long it may take."""
+    """Where a run reads and writes, and on what."""
 
     out: Path
     cache: Path
-    minutes: float = 70.0
-    orthophotos: Path | None = None
-    orthophoto_gsd_m: float = 0.2
-    threads: int = 2
-    workers: int = 1
-    save_every_s: float = 180.0
-    validate_every_s: float = 420.0
-    max_steps: int = 0  # 0: only the minutes count
-
-
-def sources(recipe: Recipe, config: RunConfig) -> tuple[list[Source], list[float]]:
-    """Return the places to learn from, with how often each is drawn."""
-    world = WorldConfig(size_m=recipe.world_size_m)
-    config.cache.mkdir(parents=True, exist_ok=True)
-    found: list[Source] = [
-        WorldSource(cached_world(seed, config.cache, world))
-        for seed in track(recipe.world_seeds, "worlds", len(recipe.world_seeds), unit="world")
-    ]
-    weights = [1.0 / len(found)] * len(found)
-    if config.orthophotos is not None:
-        if not config.orthophotos.is_dir():
-            raise ModelError(f"{config.orthophotos}: no such folder of orthophotos")
-        files = sorted(p for p in config.orthophotos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif"))
-        files = [p for p in files if p.stem not in recipe.held_out_orthophotos]
-        if not files:
-            raise ModelError(f"{config.orthophotos}: no pictures to learn from")
-        weights = [w * (1 - recipe.orthophoto_share) for w in weights]
-        weights += [recipe.orthophoto_share / len(files)] * len(files)
-        found += [OrthophotoSource(p, gsd_m=config.orthophoto_gsd_m) for p in files]
-    return found, weights
+    data: Path | None = None
+    device: str = ""  # "": CUDA where there is one
+    threads: int = 0  # 0: torch's own choice
+    workers: int = 0
+    save_s: float = 180.0
+    max_steps: int = 0  # stop early, as if cut: for rehearsals
+    quiet: bool = False
 
 
 class Trainer:
-    """One run: network, its average, optimiser, and how far it is."""
+    """One run: network, loss, optimiser, memory, and how far it is."""
 
-    def __init__(self, recipe: Recipe, config: RunConfig) -> None:
-        torch.set_num_threads(config.threads)
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.config = recipe, config
-        self.model: FrGeo = checkpoint.build(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema: FrGeo = copy.deepcopy(self.model).eval()
-        self.loss = InfoNce(smoothing=recipe.smoothing)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1] + list(self.loss.parameters())
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.lr,
+    def __init__(self, of: Recipe, feed: SplitFeed | DrawnFeed, config: RunConfig, ranks: Ranks | None = None) -> None:
+        self.of, self.feed, self.config = of, feed, config
+        self.device = device_of(config)
+        self.ranks = Ranks() if ranks is None else ranks
+        torch.manual_seed(of.train.seed)
+        self.model = checkpoint.build(of, pretrained=of.model.pretrained).to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if of.model.start_from:
+            self._start_from(Path(of.model.start_from))
+        if of.train.checkpoint_gradients:
+            _checkpoint_gradients(self.model)
+        self.loss = create_loss(of.loss.name, of.loss.options).to(self.device)
+        self.optimiser = adamw(self.model, self.loss, of.train)
+        self.learnt = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.asam = Asam(self.model.parameters(), rho=of.train.asam_rho) if of.train.asam_rho > 0 else None
+        self.average = Average(self.model, of.train.ema) if of.train.ema > 0 else None
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=of.train.amp == "fp16" and self.device.type == "cuda"
         )
-        self.steps = 0
+        self.normalise = Normalise(of, self.device)
+        self.memory = self._memory()
+        self.steps, self.epoch, self.batch_in_epoch = 0, 0, 0
         self.spent_s = 0.0
+        self.unreadable: set[str] = set()
+
+    def _memory(self) -> CrossBatch | None:
+        of, split = self.of, self.feed.split
+        if of.cross_batch.name == "none":
+            return None
+        if split is None:
+            raise ModelError(
+                f"cross_batch {of.cross_batch.name!r} reloads pictures: it needs a data set, not drawn places"
+            )
+        return CrossBatch(
+            of.cross_batch,
+            split.query_id,
+            batch=of.train.batch,
+            descriptor=self.model.descriptor,
+            xyz_m=split.query_xyz_m,
+        )
+
+    def _start_from(self, path: Path) -> None:
+        state = checkpoint.load(path)
+        checkpoint.fill(self.model, state["weights"], where=f"model.start_from: {path} is of another model")
 
     @property
     def path(self) -> Path:
         """The checkpoint."""
-        return self.config.out / f"{self.recipe.name}.pt"
+        return self.config.out / f"{self.of.name}.pt"
 
-    @property
-    def over(self) -> bool:
-        """Whether its minutes, or its steps, are spent."""
-        return self.spent_s >= self.config.minutes * 60 or 0 < self.config.max_steps <= self.steps
+    def autocast(self) -> Any:
+        """Return the context of half precision, where the recipe asks for it."""
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        if self.of.train.amp == "off":
+            return nullcontext()
+        return torch.autocast(self.device.type, kinds[self.of.train.amp])
 
-    def _set_rate(self) -> None:
-        share = self.spent_s / (self.config.minutes * 60)
-        if self.config.max_steps:
-            share = max(share, self.steps / self.config.max_steps)
-        ramp = min(1.0, (share + 1e-3) / self.recipe.warm_up)
-        lr = self.recipe.lr * ramp * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    def step(self, batch: Batch, progress: float) -> tuple[float, float]:
+        """Learn from one batch, `progress` epochs into the run; return the loss and the norm of its gradient."""
+        train = self.of.train
+        lr = rate(train, progress)
         for group in self.optimiser.param_groups:
-            group["lr"] = max(lr, self.recipe.lr * 1e-3)
-
-    def step(self, query: Tensor, aerial: Tensor, ignore: Tensor) -> float:
-        """Learn from one batch."""
-        self._set_rate()
-        images = normalise(torch.cat([query, aerial]), self.recipe).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            descriptors = self.model(images)
-        loss = self.loss(descriptors[: len(query)].float(), descriptors[len(query) :].float(), ignore)
-        if not torch.isfinite(loss):
-            bad = self.config.out / "nan-batch.npz"
-            np.savez_compressed(bad, query=query.numpy(), aerial=aerial.numpy(), ignore=ignore.numpy())
-            raise ModelError(
-                f"loss is {loss.item()} at step {self.steps}: the batch is in {bad}; lower the learning rate"
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
-        self.optimiser.step()
+            group["lr"] = lr
+        self.model.train()
+        query, aerial = self.normalise(batch.query), self.normalise(batch.aerial)
+        samples = np.concatenate(self.ranks.collect(_own_rows(batch, self.ranks)))
+        loss = self._backward(query, aerial, samples, batch)
+        if self.asam is not None:
+            self.asam.climb()
+            self._backward(query, aerial, samples, batch)
+            self.asam.back()
+        self.scaler.unscale_(self.optimiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.learnt, train.clip_norm or torch.inf)
+        if train.clip_value > 0:
+            torch.nn.utils.clip_grad_value_(self.learnt, train.clip_value)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.steps += 1
-        self._average()
+        if self.average is not None:
+            self.average.update(self.model, self.steps)
+        return loss, float(norm)
+
+    def _backward(self, query: Tensor, aerial: Tensor, samples: Any, batch: Batch) -> float:
+        """Put the gradient of the loss into the parameters."""
+        torch.manual_seed(self.of.train.seed * 1_000_003 + self.steps)  # dropout is a function of the step
+        with self.autocast():
+            rows = self.model(query, aerial)
+        queries, aerials = (self.ranks.gather(side.float()) for side in rows)
+        ignore = None if batch.ignore is None else batch.ignore.to(self.device)
+        loss = self.loss(queries, aerials, ignore)
+        if self.memory is not None and self.epoch >= self.of.cross_batch.start_epoch:
+            loss = loss + self.memory.term(samples, queries, aerials, self._describe_again)
+        if not torch.isfinite(loss):
+            self._keep(batch, loss)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.ranks.average(self.learnt)
         return float(loss.detach())
 
-    def _average(self) -> None:
-        decay = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            for average, value in zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True):
-                if average.is_floating_point():
-                    average.lerp_(value, 1 - decay)
-                else:
-                    average.copy_(value)
+    def _describe_again(self, samples: Any, side: int) -> Tensor:
+        """Read pictures of the data set again and describe them; batch norm keeps its statistics."""
+        assert isinstance(self.feed, SplitFeed)
+        encoder = self.model.query if side == 0 else self.model.aerial
+        encoder.eval()
+        with self.autocast():
+            found: Tensor = encoder(self.normalise(self.feed.pictures(samples, side)))
+        encoder.train()
+        return found.float()
+
+    def _keep(self, batch: Batch, loss: Tensor) -> None:
+        """Keep the batch that broke the run, and stop."""
+        bad = self.config.out / _BAD_BATCH
+        bad.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(bad, query=batch.query.numpy(), aerial=batch.aerial.numpy(), samples=batch.samples)
+        raise ModelError(
+            f"loss is {loss.item()} at step {self.steps}: the batch is in {bad}; lower train.lr or set train.clip_norm"
+        )
+
+    def embed(self, pictures: OneView, side: str) -> Tensor:
+        """Describe pictures with the network as it is; each rank takes its share."""
+        mine = torch.arange(len(pictures))[self.ranks.rank :: self.ranks.count]
+        encoder = self.model.query if side == "query" else self.model.aerial
+        share = OneView(pictures.images, pictures.view, pictures.rows[mine.numpy()])
+        found, _ = embed(
+            encoder,
+            share,
+            self.normalise,
+            workers=self.config.workers,
+            label=f"{side} pictures",
+            autocast=self.autocast,
+        )
+        out = torch.empty(len(pictures), found.shape[1])
+        for rank, part in enumerate(self.ranks.collect(found)):
+            out[rank :: self.ranks.count] = part
+        return out
+
+    def note_unreadable(self, batch: Batch) -> None:
+        """Count what could not be read; stop when it is more than one in a thousand."""
+        for names in self.ranks.collect(batch.unreadable):
+            self.unreadable.update(names)
+        split = self.feed.split
+        if split is not None and len(self.unreadable) > _UNREADABLE * (len(split.query) + len(split.aerial)):
+            some = "\n  ".join(sorted(self.unreadable)[:5])
+            raise ModelError(
+                f"{split.name}: {len(self.unreadable)} pictures cannot be read, more than {_UNREADABLE:.1%}: "
+                f"mend the data set\n  {some}"
+            )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return what is kept of the run: the average where there is one."""
+        return self.average.state if self.average is not None else dict(self.model.state_dict())
 
     def save(self) -> None:
         """Write everything that a later run needs to go on."""
-        checkpoint.save(
-            self.path,
-            {
-                "recipe": self.recipe.name,
-                "model": self.model.state_dict(),
-                "ema": self.ema.state_dict(),
-                "loss": self.loss.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "steps": self.steps,
-                "spent_s": self.spent_s,
-            },
-        )
+        state: dict[str, Any] = {
+            "recipe": self.of.to_dict(),
+            "weights": self.weights(),
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "feed": self.feed.state(),
+            "memory": self.memory.state() if self.memory is not None else None,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "batch_in_epoch": self.batch_in_epoch,
+            "spent_s": self.spent_s,
+            "unreadable": sorted(self.unreadable),
+        }
+        checkpoint.save(self.path, state)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the out folder, if there is one."""
         if not self.path.is_file():
             return False
         state = checkpoint.load(self.path)
-        if state["recipe"] != self.recipe.name:
+        was = Recipe.from_dict(state["recipe"])
+        if was != self.of:
             raise ModelError(
-                f"{self.path}: is of recipe {state['recipe']!r}, not {self.recipe.name!r}: choose another --out"
+                f"{self.path}: was trained with another recipe ({_differences(was, self.of)}): choose another --out"
             )
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
+        checkpoint.fill(self.model, state["model"], where=f"{self.path}: not of this model")
+        if self.average is not None:
+            self.average.state = {k: v.to(self.device) for k, v in state["weights"].items()}
         self.loss.load_state_dict(state["loss"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.steps, self.spent_s = int(state["steps"]), float(state["spent_s"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.feed.load_state(state["feed"])
+        if self.memory is not None:
+            self.memory.load_state(state["memory"])
+        self.steps, self.epoch, self.batch_in_epoch = state["steps"], state["epoch"], state["batch_in_epoch"]
+        self.spent_s, self.unreadable = state["spent_s"], set(state["unreadable"])
         return True
 
 
-class Ledger:
-    """log.jsonl for machines, and the same for whoever watches."""
-
-    def __init__(self, trainer: Trainer, stream: TextIO) -> None:
-        self._trainer, self._stream = trainer, stream
-        self._losses: list[float] = []
-
-    def _note(self, **values: Any) -> None:
-        trainer = self._trainer
-        line = {"step": trainer.steps, "minutes": round(trainer.spent_s / 60, 2), **values}
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()
-
-    def step(self, loss: float, pairs: int) -> None:
-        """Note a step; every 50th is written."""
-        self._losses = [*self._losses[-49:], loss]
-        trainer = self._trainer
-        if trainer.steps % 50:
-            return
-        line = {"loss": round(float(np.mean(self._losses)), 4), "scale": round(float(trainer.loss.scale.detach()), 2)}
-        rate = trainer.steps * pairs / max(trainer.spent_s, 1e-3)
-        lr = trainer.optimiser.param_groups[0]["lr"]
-        self._note(**line, lr=lr, pairs_per_s=round(rate, 1), seconds=round(trainer.spent_s, 1))
-        left_min = trainer.config.minutes - trainer.spent_s / 60
-        print(f"step {trainer.steps} {line} {rate:.0f} pairs/s, {left_min:.0f} min left", flush=True)
-
-    def validation(self, result: dict[str, float]) -> None:
-        """Note how well held-out ground is found."""
-        self._note(validation=result)
-        print(f"step {self._trainer.steps} validation {result}", flush=True)
+def device_of(config: RunConfig) -> torch.device:
+    """Return the device that was asked for, or the best there is."""
+    if config.device:
+        return torch.device(config.device)
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
-def run(recipe: Recipe, config: RunConfig) -> Path:
-    """Train, and return the checkpoint. A run whose minutes are spent is left as it is."""
+def _own_rows(batch: Batch, ranks: Ranks) -> Any:
+    share = len(batch.samples) // ranks.count
+    return batch.samples[ranks.rank * share : (ranks.rank + 1) * share]
+
+
+def _checkpoint_gradients(model: torch.nn.Module) -> None:
+    """Trade time for memory, in the backbones that know how."""
+    able = [m for m in model.modules() if callable(getattr(m, "set_grad_checkpointing", None))]
+    if not able:
+        raise ModelError("train.checkpoint_gradients: this backbone does not know how; leave it off")
+    for module in able:
+        module.set_grad_checkpointing(True)  # type: ignore[operator]
+
+
+def _differences(was: Recipe, now: Recipe) -> str:
+    a, b = was.to_dict(), now.to_dict()
+    keys = [k for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+    return "; ".join(f"{key}: {a.get(key)} then, {b.get(key)} now" for key in keys)
+
+
+def run(of: Recipe, config: RunConfig) -> Path:
+    """Train, and return the checkpoint. A finished run is left as it is."""
     cv2.setNumThreads(0)  # before the first OpenCV call: its thread pool does not survive the fork of a worker
+    if config.threads:
+        torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe, config)
+    ranks = Ranks.join(device_of(config))
+    where = Where(config.data, config.cache)
+    feed = open_feed(of, where, ranks)
+    held_out = {part: open_part(of, part, where=where, sizes=checkpoint.views(of)) for part in of.data.validate}
+    trainer = Trainer(of, feed, config, ranks)
     if trainer.resume():
         print(f"resuming {trainer.path} at step {trainer.steps}", flush=True)
-    if not trainer.over:
-        found, weights = sources(recipe, config)
-        pairs = Pairs(found, weights, config=recipe.batch, seed=recipe.seed + trainer.steps)
-        loader = DataLoader(
-            pairs, batch_size=None, num_workers=config.workers, prefetch_factor=3 if config.workers else None
-        )
-        with (config.out / "log.jsonl").open("a", encoding="utf-8") as stream:
-            _learn(trainer, loader, Ledger(trainer, stream))
+    with Ledger(config.out, trainer.steps, writes=ranks.first, quiet=config.quiet) as ledger:
+        _learn(trainer, held_out, ledger)
+    for name in sorted(trainer.unreadable):
+        print(f"could not be read: {name}", flush=True)
     return trainer.path
 
 
-def _learn(trainer: Trainer, loader: DataLoader[tuple[Tensor, Tensor, Tensor]], ledger: Ledger) -> None:
-    recipe, config = trainer.recipe, trainer.config
-    world = cached_world(recipe.validation_seeds[0], config.cache, WorldConfig(size_m=recipe.world_size_m))
-    held_out = WorldSource(world)
-    last = saved = validated = time.monotonic()
-    for query, aerial, ignore in loader:
-        loss = trainer.step(query, aerial, ignore)
-        now = time.monotonic()
-        trainer.spent_s, last = trainer.spent_s + now - last, now
-        ledger.step(loss, len(query))
-        if trainer.over or now - saved > config.save_every_s:
+def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger) -> None:
+    train, config = trainer.of.train, trainer.config
+    stop = _Stop()
+    while trainer.epoch < train.epochs:
+        batches = trainer.feed.epoch(trainer.epoch, trainer.embed)
+        count = min(len(batches), max(1, round((train.epochs - trainer.epoch) * len(batches))))  # type: ignore[arg-type]
+        loader = _loader(batches, range(trainer.batch_in_epoch, count), config)
+        ledger.epoch(trainer.epoch, count, train.epochs)
+        for batch in ledger.timed(loader):
+            progress = trainer.epoch + trainer.batch_in_epoch / len(batches)  # type: ignore[arg-type]
+            loss, norm = trainer.step(batch, progress)
+            trainer.batch_in_epoch += 1
+            trainer.note_unreadable(batch)
+            trainer.spent_s += ledger.step(trainer, loss, norm, len(batch.samples))
+            over = stop.asked or trainer.steps == config.max_steps
+            if trainer.ranks.first and (over or ledger.since_saved_s > config.save_s):
+                ledger.flush()
+                trainer.save()
+                ledger.saved()
+            if over:
+                print(f"stopped at step {trainer.steps}; run again to go on", flush=True)
+                return
+        trainer.epoch, trainer.batch_in_epoch = trainer.epoch + 1, 0
+        last = trainer.epoch >= train.epochs
+        if last or trainer.epoch % max(1, train.validate_epochs) == 0:
+            validate(trainer, held_out, ledger)
+        if last and trainer.ranks.first:
+            ledger.flush()
             trainer.save()
-            saved = time.monotonic()
-        if trainer.over or now - validated > config.validate_every_s:
-            ledger.validation(recall(describer(trainer.ema, recipe), held_out, Protocol(queries=150)))
-            last = validated = time.monotonic()  # validation is not training time
-        if trainer.over:
-            return
+
+
+def _loader(batches: Dataset[Batch], rows: range, config: RunConfig) -> DataLoader[Batch]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=rows,
+        num_workers=config.workers,
+        prefetch_factor=3 if config.workers else None,
+        collate_fn=_as_it_is,
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def validate(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger) -> None:
+    """Measure what the run keeps on the parts held out."""
+    weights = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.model.load_state_dict(trainer.weights())
+    query, aerial = checkpoint.views(trainer.of)
+    for part, split in held_out.items():
+        queries = trainer.embed(OneView(split.query, query), "query")
+        aerials = trainer.embed(OneView(split.aerial, aerial), "aerial")
+        ledger.validation(trainer, part, metrics.evaluate(queries.numpy(), aerials.numpy(), split))
+    trainer.model.load_state_dict(weights)
+
+
+class _Stop:
+    """Ctrl-C once ends the run after its step, with a checkpoint; twice ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        try:
+            self._before: Any = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # not the main thread: whoever runs us decides
+            self._before = None
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        if callable(self._before):
+            signal.signal(signal.SIGINT, self._before)

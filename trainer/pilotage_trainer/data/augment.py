@@ -43,11 +43,10 @@ def photometric(image: Rgb, rng: np.random.Generator, *, strength: float = 1.0) 
 
 def _patchy_light(image: NDArray[np.float32], rng: np.random.Generator, strength: float) -> NDArray[np.float32]:
     """Cloud shadows, wet ground, sunny slopes, another crop: smooth patches with soft or hard edges, tinted."""
-    side = image.shape[0]
+    height, width = image.shape[:2]
     cells = int(rng.integers(3, 9))
-    field = cv2.resize(
-        rng.standard_normal((cells, cells)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
-    )
+    coarse = rng.standard_normal((cells, max(1, round(cells * width / height)))).astype(np.float32)
+    field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     field = np.tanh(field * rng.choice([1.0, 1.0, 6.0]))[..., None]
     tint = 1 + 0.35 * strength * rng.random() * field * (1 + 0.3 * rng.standard_normal(3).astype(np.float32))
     return np.asarray(image * tint, np.float32)
@@ -55,10 +54,10 @@ def _patchy_light(image: NDArray[np.float32], rng: np.random.Generator, strength
 
 def _things(image: Rgb, rng: np.random.Generator) -> None:
     """Cars, sheds, shadows, things that came or went."""
-    side = image.shape[0]
+    side, width = image.shape[:2]
     for _ in range(int(rng.integers(1, 7))):
         size = (rng.uniform(0.01, 0.14) * side, rng.uniform(0.01, 0.08) * side)
-        box = cv2.boxPoints(((rng.uniform(0, side), rng.uniform(0, side)), size, rng.uniform(0, 180)))
+        box = cv2.boxPoints(((rng.uniform(0, width), rng.uniform(0, side)), size, rng.uniform(0, 180)))
         colour = [int(v) for v in rng.normal(rng.choice([40, 120, 210]), 22, 3).clip(0, 255)]
         cv2.fillConvexPoly(image, np.round(box).astype(np.int32), colour)
 
@@ -88,3 +87,28 @@ def turn_both(query: Rgb, aerial: Rgb, quarter_turns: int, mirrored: bool) -> tu
     if mirrored:
         pair = [image[:, ::-1] for image in pair]
     return np.ascontiguousarray(pair[0]), np.ascontiguousarray(pair[1])
+
+
+def erased(image: Rgb, rng: np.random.Generator) -> Rgb:
+    """Black out a grid of squares or 10 to 25 boxes: no single part of a picture may be all it is known by."""
+    out = image.copy()
+    height, width = image.shape[:2]
+    if rng.random() < 0.5:
+        cell = max(4, int(rng.uniform(0.1, 0.25) * height))
+        hole, top, left = int(0.45 * cell), int(rng.integers(cell)), int(rng.integers(cell))
+        rows, columns = (np.arange(height) + top) % cell < hole, (np.arange(width) + left) % cell < hole
+        out[np.ix_(rows, columns)] = 0
+        return out
+    for _ in range(int(rng.integers(10, 26))):
+        h, w = (max(1, int(rng.uniform(0.1, 0.2) * height)) for _ in range(2))
+        top, left = int(rng.integers(height - h + 1)), int(rng.integers(max(1, width - w + 1)))
+        out[top : top + h, left : left + w] = 0
+    return out
+
+
+def turn_pair(query: Rgb, aerial: Rgb, quarter_turns: int, *, ground: bool) -> tuple[Rgb, Rgb]:
+    """Turn the aerial square counter-clockwise by quarter turns, and the query with it: a panorama rolls."""
+    turned = np.ascontiguousarray(np.rot90(aerial, quarter_turns))
+    if not ground:
+        return np.ascontiguousarray(np.rot90(query, quarter_turns)), turned
+    return np.roll(query, -round(query.shape[1] * quarter_turns / 4), axis=1), turned

@@ -1,8 +1,8 @@
-"""Endless batches of hard pairs: each batch is drawn from few places, so that its negatives are neighbours."""
+"""Batches drawn from places at any scale: each from few places, so that its negatives are neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import Dataset
 
 from pilotage.values import Rgb
 from pilotage_trainer.data.augment import footprint_mask, mask_out, photometric, turn_both
+from pilotage_trainer.data.feed import Batch
 
 
 class Source(Protocol):
@@ -39,7 +40,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchConfig:
+class DrawConfig:
     """How a batch is drawn."""
 
     pairs: int = 64
@@ -50,22 +51,33 @@ class BatchConfig:
     apart: float = 0.6  # of the tile: closer pairs are neither positive nor negative
 
 
-class Pairs(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Yields (query uint8 (B, H, W, 3), aerial uint8, ignore bool (B, B))."""
+class DrawnBatches(Dataset[Batch]):
+    """The batches of one epoch; a batch is a function of the seed, the epoch and its number."""
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float], *, config: BatchConfig, seed: int) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        weights: Sequence[float],
+        *,
+        config: DrawConfig,
+        count: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
         self._sources = list(sources)
         self._weights = np.asarray(weights, np.float64) / np.sum(weights)
-        self._config = config
-        self._seed = seed
+        self._config, self._count = config, count
+        self._seed, self._epoch = seed, epoch
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Batch:
+        """Draw a batch."""
         cv2.setNumThreads(1)
-        worker = get_worker_info()
-        rng = np.random.default_rng([self._seed, worker.id if worker is not None else 0])
-        while True:
-            query, aerial, ignore = self.draw(rng)
-            yield torch.from_numpy(query), torch.from_numpy(aerial), torch.from_numpy(ignore)
+        query, aerial, ignore = self.draw(np.random.default_rng([self._seed, self._epoch, index]))
+        samples = index * len(query) + np.arange(len(query))
+        return Batch(torch.from_numpy(query), torch.from_numpy(aerial), samples, torch.from_numpy(ignore))
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         """Draw one batch."""

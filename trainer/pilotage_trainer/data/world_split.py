@@ -16,7 +16,6 @@ from pilotage.values import Rgb
 from pilotage.world.generate import WorldConfig
 from pilotage.world.ground import Panorama, render_ground
 from pilotage.world.world import World
-from pilotage_trainer.data.augment import photometric
 from pilotage_trainer.data.split import Split
 from pilotage_trainer.data.worlds import WORLDS_VERSION, WorldSource, cached_world
 
@@ -38,7 +37,6 @@ class PlacesConfig:
     query_width_px: int = 512
     apart_m: float = 12.0  # no two places are nearer
     offset: float = 0.0  # of the tile: how far the camera may stand from the middle of its tile
-    light: float = 0.0  # how strongly light, colour and sharpness of both views change from one epoch to the next
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
@@ -48,13 +46,12 @@ class PlacesConfig:
 
 
 class Rendered:
-    """Pictures rendered once, kept on disk and mapped from there; light changes whenever one is read."""
+    """Pictures rendered once, kept on disk and mapped from there."""
 
-    def __init__(self, files: Sequence[Path], *, light: float) -> None:
+    def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
         self._arrays = [np.load(file, mmap_mode="r") for file in files]
         self._starts = np.cumsum([0] + [len(array) for array in self._arrays])
-        self._light = light
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -69,10 +66,9 @@ class Rendered:
         return f"{self._files[part].parent.name}/{self._files[part].stem}#{row}"
 
     def read(self, index: int, rng: np.random.Generator) -> Rgb:
-        """Return it, in another light if so configured."""
+        """Return it."""
         part, row = self._where(index)
-        image = np.array(self._arrays[part][row])
-        return photometric(image, rng, strength=self._light) if self._light > 0 else image
+        return np.array(self._arrays[part][row])
 
 
 def world_split(seeds: Sequence[int], config: PlacesConfig, *, cache: Path, name: str = "world") -> Split:
@@ -89,8 +85,8 @@ def world_split(seeds: Sequence[int], config: PlacesConfig, *, cache: Path, name
     ids = np.arange(count, dtype=np.int64)
     return Split(
         name=name,
-        query=Rendered([folder / "query.npy" for folder in folders], light=config.light),
-        aerial=Rendered([folder / "aerial.npy" for folder in folders], light=0.6 * config.light),
+        query=Rendered([folder / "query.npy" for folder in folders]),
+        aerial=Rendered([folder / "aerial.npy" for folder in folders]),
         query_id=ids,
         aerial_id=ids,
         query_xyz_m=np.concatenate(xyz),

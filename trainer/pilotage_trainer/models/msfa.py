@@ -37,6 +37,7 @@ class Msfa(Encoder):
         taps: int = 2,
         heads: int = 2,
         fusion: str = "sum",
+        stride: int = 32,
         pretrained: bool = False,
     ) -> None:
         super().__init__()
@@ -45,13 +46,13 @@ class Msfa(Encoder):
             raise ModelError(f"MSFA of {taps} taps, {heads} heads, fusion {fusion!r}; fusions are {', '.join(FUSIONS)}")
         if fusion == "none" and parts > 1:
             raise ModelError(f"{taps} taps with {heads} heads give {parts} parts: they need a fusion, not 'none'")
-        self.pyramid = Pyramid(backbone, pretrained=pretrained)
+        self.pyramid = Pyramid(backbone, stride=stride, pretrained=pretrained)
         fine, coarse = self.pyramid.channels
         self.taps, self.fusion, self.descriptor = taps, fusion, width
         self.coarse = nn.Conv2d(coarse, width, 3, padding=1)
         if taps == 2:
             self.fine = nn.Conv2d(fine, width, 3, padding=1, stride=2)
-        positions = ceil(image_px[0] / 32) * ceil(image_px[1] / 32)
+        positions = ceil(image_px[0] / stride) * ceil(image_px[1] / stride)
         self.spatial = nn.ModuleList(SpatialEmbedding(positions, heads) for _ in range(taps))
         if fusion == "concatenate":
             self.join = nn.Linear(parts * width, width)

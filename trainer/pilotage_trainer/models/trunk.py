@@ -62,14 +62,16 @@ def token_map(model: nn.Module, pixels: Tensor) -> Tensor:
 
 
 class Pyramid(nn.Module):
-    """The maps at strides 16 and 32 of any backbone that timm can tap; VGG is tapped after its last two pools."""
+    """Two maps, at `stride` and at half of it, of any backbone that timm can tap; VGG after its last two pools."""
 
-    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+    def __init__(self, name: str, *, stride: int = 32, pretrained: bool = False) -> None:
         super().__init__()
         if not is_model(name.split(".", maxsplit=1)[0]):
             raise ModelError(f"backbone {name!r} is not in timm")
         self.vgg = name.startswith("vgg")
         self.body: nn.Module
+        if self.vgg and stride != 32:
+            raise ModelError(f"VGG is tapped at strides 16 and 32, not {stride}")
         if self.vgg:
             # the classifier alone would be 120 M parameters; the convolutions are all that is kept
             features = create_model(name, pretrained=pretrained, num_classes=0).features
@@ -78,15 +80,19 @@ class Pyramid(nn.Module):
             self.coarse = features[pools[3] + 1 :]  # type: ignore[index]
             self.channels = (512, 512)
         else:
-            self.body = create_model(name, pretrained=pretrained, features_only=True, out_indices=(-2, -1))
-            info = self.body.feature_info
-            strides = info.reduction()  # type: ignore[union-attr,operator]
-            if list(strides) != [16, 32]:
-                raise ModelError(f"backbone {name!r} has strides {strides}, MSFA taps 16 and 32")
-            self.channels = tuple(info.channels())  # type: ignore[union-attr,operator]
+            probe: Any = create_model(name, features_only=True)
+            strides = list(probe.feature_info.reduction())
+            if stride not in strides or stride // 2 not in strides:
+                raise ModelError(
+                    f"backbone {name!r} has strides {strides}: it cannot be tapped at {stride // 2} and {stride}"
+                )
+            taps = (strides.index(stride // 2), strides.index(stride))
+            self.body = create_model(name, pretrained=pretrained, features_only=True, out_indices=taps)
+            info: Any = self.body.feature_info
+            self.channels = tuple(info.channels())
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the maps at stride 16 and 32."""
+        """Return the finer and the coarser map."""
         if self.vgg:
             fine: Tensor = self.fine(pixels)  # type: ignore[operator]
             return fine, self.coarse(fine)  # type: ignore[operator]

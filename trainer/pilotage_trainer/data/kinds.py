@@ -1,0 +1,138 @@
+"""From the data section of a recipe to what a run trains and validates on."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pilotage.errors import ModelError
+from pilotage.values import Rgb
+from pilotage_trainer.data.split import Images, Split
+from pilotage_trainer.data.views import View
+from pilotage_trainer.data.world_split import PlacesConfig, world_split
+from pilotage_trainer.recipe import Recipe, options_as
+from pilotage_trainer.sampling import Ints
+
+PUBLIC = ("cvusa", "cvact", "vigor", "university")
+KINDS = (*PUBLIC, "map", "flight", "world", "drawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where data lies: the folder (or file) that was given, and a folder for what is rendered."""
+
+    data: Path | None
+    cache: Path
+
+
+def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) -> Split:
+    """Return one part of the recipe's data set."""
+    kind, options = of.data.kind, dict(of.data.options)
+    if kind == "world":
+        return _world(of, part, options, where, sizes)
+    if kind == "drawn":
+        return _world(of, part, {"view": of.views.query, "val_seeds": options.get("val_seeds", [])}, where, sizes)
+    if kind not in KINDS:
+        raise ModelError(f"data.kind is {kind!r}; known are {', '.join(KINDS)}")
+    if where.data is None:
+        raise ModelError(f"recipe {of.name!r} trains on {kind}: say where it lies with --data")
+    if kind in PUBLIC:
+        from pilotage_trainer.data.public import open_split
+
+        _known(options, open_split, kind)
+        split, report = open_split(kind, where.data, part, **options)
+        print("\n".join(report.lines()), flush=True)
+        return split
+    return _own(of, where.data, part, options, sizes)
+
+
+def _own(of: Recipe, data: Path, part: str, options: dict[str, Any], sizes: tuple[View, View]) -> Split:
+    from pilotage_trainer.data.flight_split import flight_split
+    from pilotage_trainer.data.map_split import map_split
+
+    kind = of.data.kind
+    options = {"side_px": sizes[0].height_px, "seed": of.train.seed, **options}
+    if isinstance(options.get("ground_m"), list):
+        options["ground_m"] = tuple(options["ground_m"])
+    if kind == "map":
+        _known(options, map_split, kind)
+        files = sorted(p for p in data.iterdir() if p.is_file()) if data.is_dir() else [data]
+        split, left_out = map_split(files, part=part, **options)
+    else:
+        flights = [p.parent for p in sorted(data.glob("**/flight.json"))] or [data]
+        map_path = options.pop("map", None)
+        if not map_path:
+            raise ModelError("a flight data set needs its map: data.options.map=FILE")
+        _known(options, flight_split, kind)
+        split, left_out = flight_split(flights, Path(map_path), part=part, **options)
+    if left_out:
+        print(f"{split.name}: left out {', '.join(f'{count} {why}' for why, count in left_out.items())}", flush=True)
+    return split
+
+
+def _known(options: Mapping[str, Any], takes: Callable[..., Any], kind: str) -> None:
+    known = [p for p in inspect.signature(takes).parameters if p not in ("kind", "folder", "part", "paths", "flights")]
+    for key in options:
+        if key not in known:
+            raise ModelError(f"data set {kind!r} has no option {key!r}; it has {', '.join(known)}")
+
+
+def _world(of: Recipe, part: str, options: dict[str, Any], where: Where, sizes: tuple[View, View]) -> Split:
+    query, aerial = sizes
+    seeds = options.pop(f"{part}_seeds", None)
+    if not seeds:
+        raise ModelError(f"data.options.{part}_seeds is missing: which worlds are the {part!r} part?")
+    asked = {key: value for key, value in options.items() if not key.endswith("_seeds")}
+    defaults = {
+        "view": of.views.query,
+        "tile_px": aerial.width_px if not aerial.polar else 2 * aerial.height_px,
+        "query_height_px": query.height_px,
+        "query_width_px": query.width_px,
+    }
+    config = options_as(PlacesConfig, {**defaults, **asked}, "data.options")
+    return world_split(seeds, config, cache=where.cache, name=f"world {part}")
+
+
+class Chosen:
+    """Some pictures of a row."""
+
+    def __init__(self, images: Images, rows: Ints) -> None:
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        return self._images.name(int(self._rows[index]))
+
+    def read(self, index: int, rng: np.random.Generator) -> Rgb:
+        """Read it."""
+        return self._images.read(int(self._rows[index]), rng)
+
+
+def few_shot(split: Split, share: float, seed: int) -> Split:
+    """Return the split with a share of its ids, drawn once."""
+    if share >= 1:
+        return split
+    ids = np.unique(split.query_id)
+    count = max(2, round(share * len(ids)))
+    kept = np.sort(np.random.default_rng([seed, 0xFE3]).permutation(ids)[:count])
+    q, r = (np.flatnonzero(np.isin(side, kept)) for side in (split.query_id, split.aerial_id))
+    return dataclasses.replace(
+        split,
+        name=f"{split.name}, {share:.0%} of its ids",
+        query=Chosen(split.query, q),
+        aerial=Chosen(split.aerial, r),
+        query_id=split.query_id[q],
+        aerial_id=split.aerial_id[r],
+        semi_id=None if split.semi_id is None else split.semi_id[q],
+        query_xyz_m=None if split.query_xyz_m is None else split.query_xyz_m[q],
+        aerial_xyz_m=None if split.aerial_xyz_m is None else split.aerial_xyz_m[r],
+    )
