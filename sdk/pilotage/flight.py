@@ -1,7 +1,7 @@
 """The flight folder: `camera.json`, `frames.csv` and pictures. Recorded once, replayed for ever, bit for bit.
 
 `frames.csv` has the columns file, time_s, height_m, roll_deg, pitch_deg, yaw_deg and, where the truth is known, lat,
-lon and alt_m. Further columns are left alone.
+lon and alt_m, blank in the frames where it is not. Further columns are left alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _row(path: Path, number: int, raw: dict[str, str | None], *, with_truth: boo
     if not file or Path(file).is_absolute() or ".." in Path(file).parts:
         raise FlightError(f"{path}, line {number}: file {file!r} must name a picture inside the folder")
     truth = None
-    if with_truth:
+    if with_truth and (raw.get("lat") or raw.get("lon")):
         alt_m = value("alt_m") if raw.get("alt_m") else math.nan
         truth = Truth(round(value("time_s") * 1e9), value("lat"), value("lon"), alt_m)
     angles = (value("roll_deg"), value("pitch_deg"), value("yaw_deg"))
@@ -134,7 +134,7 @@ def write_flight(folder: Path, camera: Camera, frames: Iterable[tuple[Frame, Tru
     part = folder / "frames.csv.part"
     with part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(header[: len(rows[0])] if rows else header)
+        writer.writerow(header[: max(map(len, rows))] if rows else header)
         writer.writerows(rows)
     part.replace(folder / "frames.csv")
     return len(rows)
