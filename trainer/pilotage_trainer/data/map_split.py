@@ -25,6 +25,7 @@ from pilotage_trainer.data.map_views import (
     check_part,
     ground_range,
     read_tile,
+    said,
 )
 from pilotage_trainer.data.split import Split, earth_xyz_m
 
@@ -85,12 +86,7 @@ def map_split(
         aerial_xyz_m=xyz_m,
         apart_m=APART * tile_m[1],
     )
-    return split, dict(left_out)
-
-
-def said(left_out: Counter[str]) -> str:
-    """Return the reasons in one line."""
-    return "left out: " + (", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "none")
+    return split, dict(+left_out)
 
 
 def _grids(maps: OpenMaps, tile_m: tuple[float, float], pitch_m: float, *, side_px: int, seed: int) -> list[Grid]:

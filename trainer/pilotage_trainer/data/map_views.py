@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,11 @@ def check_part(part: str, seed: int) -> None:
         raise ModelError(f"part {part!r}; known are train and val")
     if seed < 0:
         raise ModelError(f"seed {seed} must not be negative")
+
+
+def said(left_out: Counter[str]) -> str:
+    """Return the reasons in one line."""
+    return "left out: " + (", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "none")
 
 
 class MapTiles:
