@@ -13,6 +13,7 @@ from pilotage.maps import Bounds
 
 BLOCK_TILES = 3  # along a side of the blocks that are train or val as a whole
 _JITTER = 0.25  # of the pitch
+_ROUNDING = 1e-6  # of a step: corners in degrees do not give whole metres back
 _APART_TILES = 3  # maps further apart than this share no ground, not even with a margin
 
 Floats = NDArray[np.float64]
@@ -96,7 +97,9 @@ def _near(a: Bounds, b: Bounds, reach_m: float) -> bool:
 def _ground(maps: tuple[int, ...], bounds: list[Bounds], largest_tile_m: float) -> Ground:
     north, west = max(b.north for b in bounds), min(b.west for b in bounds)
     union = Bounds(north, west, min(b.south for b in bounds), max(b.east for b in bounds))
-    rows, columns = (max(1, int(span / (BLOCK_TILES * largest_tile_m))) for span in Ground(maps, union, (1, 1)).span_m)
+    rows, columns = (
+        max(1, int(span / (BLOCK_TILES * largest_tile_m) + _ROUNDING)) for span in Ground(maps, union, (1, 1)).span_m
+    )
     return Ground(maps, union, (rows, columns))
 
 
@@ -113,7 +116,7 @@ def lay(ground: Ground, *, tile_m: tuple[float, float], pitch_m: float, rng: np.
 
 
 def _axis(free_m: float, pitch_m: float) -> Floats:
-    count = int(free_m / pitch_m + 1e-9) + 1
+    count = int(free_m / pitch_m + _ROUNDING) + 1
     return np.asarray((np.arange(count) - (count - 1) / 2) * pitch_m, np.float64)
 
 

@@ -134,7 +134,7 @@ def _parts(grids: list[Grid], views: _Views, margin_m: float, seed: int, left_ou
     blocks = sorted({(int(g), int(b)) for g, b in zip(views.grid, block_of_view, strict=True) if b >= 0})
     if len(blocks) < 2:
         raise MapError(
-            f"the maps hold {len(blocks)} blocks of {BLOCK_TILES} x {BLOCK_TILES} tiles of {margin_m:g} m with data "
+            f"the maps hold {len(blocks)} block(s) of {BLOCK_TILES} x {BLOCK_TILES} tiles of {margin_m:g} m with data "
             f"({said(left_out)}), and train and val need 2: give a smaller ground_m, a larger map or more maps"
         )
     order = np.random.default_rng([seed, 0xB10C]).permutation(len(blocks))
