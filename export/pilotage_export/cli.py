@@ -38,11 +38,11 @@ def parser() -> argparse.ArgumentParser:
         "ship",
         help="make a checkpoint the shipped weights, with a measured model card",
         description="Make a checkpoint the shipped weights: ONNX, model card and log into the package.",
-        epilog=f"example: pilotage-export ship runs/n.pt --log runs/log.jsonl --orthophotos tiles/\n{EXIT_CODES}",
+        epilog=f"example: pilotage-export ship runs/n.pt --log runs/log.csv --orthophotos tiles/\n{EXIT_CODES}",
         formatter_class=raw,
     )
     ship.add_argument("checkpoint", type=Path)
-    ship.add_argument("--log", type=Path, required=True, help="the log.jsonl of the training")
+    ship.add_argument("--log", type=Path, required=True, help="the log.csv of the training")
     ship.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "pilotage", help="generated worlds")
     ship.add_argument("--orthophotos", type=Path, help="folder that holds the held-out orthophotos")
     ship.add_argument("--real-data", type=Path, help="folder of recorded flights and NAIP years, for measuring only")

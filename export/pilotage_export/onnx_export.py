@@ -25,7 +25,7 @@ from pilotage_trainer.data.augment import footprint_mask, mask_out
 from pilotage_trainer.data.worlds import WorldSource
 from pilotage_trainer.evaluate import describer
 from pilotage_trainer.models import FrGeo
-from pilotage_trainer.recipes import Recipe
+from pilotage_trainer.recipe import Recipe
 
 OPSET = 17
 PARITY_KEY = "pilotage.parity"
@@ -48,8 +48,9 @@ class Deployed(nn.Module):
         self.model = model
         self.kind = torch.float16 if half else torch.float32
         model.backbone.to(self.kind)
-        self.register_buffer("mean", (torch.tensor(recipe.mean) * 255).view(1, 3, 1, 1))
-        self.register_buffer("scale", 1 / (torch.tensor(recipe.std) * 255).view(1, 3, 1, 1))
+        mean, std = checkpoint.statistics(recipe)
+        self.register_buffer("mean", (torch.tensor(mean) * 255).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / (torch.tensor(std) * 255).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, D) float32."""
@@ -71,23 +72,24 @@ def export(path: Path, output: Path, *, precision: str = "fp16") -> tuple[Contra
     """Export a checkpoint, prove its parity with torch in float32, write it atomically; return contract and proof."""
     if precision not in ("fp16", "fp32"):
         raise ModelError(f"precision {precision!r}; known are fp16 and fp32")
-    reference, recipe = checkpoint.trained(path)
-    side = recipe.batch.side_px
+    reference, recipe = _shared(path)
+    side, _ = checkpoint.sizes(recipe)[0]
+    mean, std = checkpoint.statistics(recipe)
     contract = Contract(
         model_id=model_id(reference, recipe.name),
         name=recipe.name,
-        view=recipe.view,
+        view=recipe.views.query,
         role="both",
         width=side,
         height=side,
         descriptor=reference.descriptor,
-        ground_size_m=recipe.batch.ground_m,
-        mean=recipe.mean,
-        std=recipe.std,
+        ground_size_m=recipe.views.ground_size_m,
+        mean=mean,
+        std=std,
         precision=precision,
         quadrants=reference.layout == "quadrants",
     )
-    half, _ = checkpoint.trained(path)
+    half, _ = _shared(path)
     blob = _to_onnx(Deployed(half, recipe, half=precision == "fp16").eval(), side, contract)
     proof = parity(reference, recipe, blob)
     if not proof["min_cosine"] >= MIN_COSINE:  # so that a NaN fails
@@ -97,6 +99,15 @@ def export(path: Path, output: Path, *, precision: str = "fp16") -> tuple[Contra
         )
     _write(output, _with_metadata(blob, PARITY_KEY, json.dumps(proof, sort_keys=True)))
     return contract, proof
+
+
+def _shared(path: Path) -> tuple[FrGeo, Recipe]:
+    """Return the one branch of a checkpoint whose branches share their weights."""
+    model, recipe = checkpoint.trained(path)
+    if not model.shared or not isinstance(model.query, FrGeo) or recipe.views.query != "nadir":
+        what = f"{recipe.model.name} for {recipe.views.query} views"
+        raise ModelError(f"{path}: {what}: only FRGeo with shared weights for nadir views can be exported so far")
+    return model.query, recipe
 
 
 def _write(output: Path, blob: bytes) -> None:
@@ -167,12 +178,12 @@ def sample_images(recipe: Recipe, count: int = 32) -> NDArray[np.uint8]:
     """Return map tiles and camera frames, in turn, of a small world that no recipe trains on."""
     source = WorldSource(make_world(PROOF_SEED, WorldConfig(size_m=400)))
     rng = np.random.default_rng(1)
-    size: dict[str, Any] = {"ground_m": 80.0, "side_px": recipe.batch.side_px}
+    size: dict[str, Any] = {"ground_m": 80.0, "side_px": checkpoint.sizes(recipe)[0][0]}
     views = []
     for turn, (north_m, east_m) in enumerate(rng.uniform(-120, 120, (count, 2))):
         if turn % 2:
             frame = source.view_camera(north_m, east_m, rng=rng, error=1.0, offset=0.0, **size)
-            views.append(mask_out(frame, footprint_mask(recipe.batch.side_px, rng)))
+            views.append(mask_out(frame, footprint_mask(size["side_px"], rng)))
         else:
             views.append(source.view_map(north_m, east_m, **size))
     return np.stack(views)

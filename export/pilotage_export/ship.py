@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from pilotage.replay import Step, localiser
 from pilotage.score import score
 from pilotage_export.onnx_export import export
 from pilotage_trainer import checkpoint, measure
-from pilotage_trainer.recipes import Recipe
+from pilotage_trainer.data.drawn import DrawnConfig
+from pilotage_trainer.recipe import Recipe, options_as
 
 LICENCE = "Apache-2.0"
 _FLIGHTS = {"brighton_beach": 40.0, "caliterra": 40.0}  # tile size in metres, for their heights of 30 to 60 m
@@ -34,7 +34,7 @@ def ship(
 ) -> dict[str, Any]:
     """Write <name>.onnx, <name>.json and <name>.log.jsonl into the package; return the card."""
     if not log.is_file():
-        raise ModelError(f"{log}: no such training log: give the log.jsonl beside the checkpoint")
+        raise ModelError(f"{log}: no such training log: give the log.csv beside the checkpoint")
     model, recipe = checkpoint.trained(path)
     folder = Path(models.__file__).parent if folder is None else folder
     output = folder / f"{recipe.name}.onnx"
@@ -58,26 +58,32 @@ def ship(
         "size_mb": round(output.stat().st_size / 1e6, 2),
         "parity_with_torch_fp32": proof,
         "trained_on": _trained_on(recipe, int(state["steps"]), float(state["spent_s"]) / 60),
-        "never_trained_on": [*recipe.held_out_orthophotos, "brighton_beach", "caliterra", "naip"],
+        "never_trained_on": [
+            *options_as(DrawnConfig, recipe.data.options, "data.options").held_out_orthophotos,
+            "brighton_beach",
+            "caliterra",
+            "naip",
+        ],
         "measured": measured,
         "licence": LICENCE,
         "imagery_credit": "orthophotos: Estonian Land Board open data",
-        "recipe": asdict(recipe),
+        "recipe": recipe.to_dict(),
         "made_with": "make train, make weights",
     }
     part = output.with_suffix(".json.part")
     part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     part.replace(output.with_suffix(".json"))
-    shutil.copyfile(log, output.with_suffix(".log.jsonl"))
+    shutil.copyfile(log, output.with_suffix(".log.csv"))
     return card
 
 
 def _trained_on(recipe: Recipe, steps: int, minutes: float) -> str:
-    seeds = recipe.world_seeds
+    drawn = options_as(DrawnConfig, recipe.data.options, "data.options")
+    seeds = drawn.train_seeds
     return (
         f"synthetic worlds {seeds[0]}..{seeds[-1]} and real orthophotos of towns (Estonian Land Board, "
-        f"0.2 m/px; {recipe.orthophoto_share:.0%} of the places); {steps} steps of {recipe.batch.pairs} pairs, "
-        f"{minutes:.0f} minutes on two CPU cores, seed {recipe.seed}"
+        f"0.2 m/px; {drawn.orthophoto_share:.0%} of the places); {steps} steps of {recipe.train.batch} pairs, "
+        f"{minutes:.0f} minutes on two CPU cores, seed {recipe.train.seed}"
     )
 
 

@@ -9,30 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pilotage_trainer.data.augment import footprint_mask, mask_out, photometric
 from pilotage_trainer.data.batches import Source
-from pilotage_trainer.recipes import Recipe
+from pilotage_trainer.describe import Normalise
+from pilotage_trainer.recipe import Recipe
 
 Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def normalise(images: Tensor, recipe: Recipe) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float, as the exported graph does."""
-    mean = torch.tensor(recipe.mean) * 255
-    std = torch.tensor(recipe.std) * 255
-    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
-
-
 def describer(model: nn.Module, recipe: Recipe, *, batch: int = 64) -> Describe:
     """Return a function from uint8 images to descriptors."""
+    normalise = Normalise(recipe, torch.device("cpu"))
 
     def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             rows = [
-                model(normalise(torch.from_numpy(images[i : i + batch]), recipe)).numpy()
-                for i in range(0, len(images), batch)
+                model(normalise(torch.from_numpy(images[i : i + batch]))).numpy() for i in range(0, len(images), batch)
             ]
         return np.concatenate(rows)
 

@@ -5,41 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pilotage.errors import ModelError
 from pilotage.world.generate import WorldConfig
 from pilotage_trainer import checkpoint
+from pilotage_trainer.data.drawn import DrawnConfig
 from pilotage_trainer.data.orthophotos import OrthophotoSource
 from pilotage_trainer.data.worlds import WorldSource, cached_world
 from pilotage_trainer.evaluate import Protocol, describer, recall
-from pilotage_trainer.recipes import RECIPES
+from pilotage_trainer.recipe import options_as
 from pilotage_trainer.years import year_against_year
 
 WORLDS = Protocol()
 ORTHOPHOTOS = Protocol(ground_m=50.0, pitch_m=10.0, queries=100)  # small pictures: a finer grid, or hardly any tiles
 
 
-def zoo() -> list[dict[str, Any]]:
-    """Return one row for each recipe."""
-    rows = []
-    for of in RECIPES.values():
-        model = checkpoint.build(of)
-        rows.append(
-            {
-                "name": of.name,
-                "backbone": of.backbone,
-                "params_m": round(sum(p.numel() for p in model.parameters()) / 1e6, 3),
-                "descriptor": model.descriptor,
-                "input": [of.batch.side_px, of.batch.side_px],
-                "view": of.view,
-                "source": "FRGeo (AAAI 2024), compact, shared weights",
-            }
-        )
-    return rows
-
-
 def describe_row(row: dict[str, Any]) -> str:
-    """Return a line for people."""
-    size = f"{row['params_m']:.2f} M  {row['descriptor']}-d  {row['input']}"
-    return f"{row['name']:<12} {row['backbone']:<12} {size}  {row['source']}"
+    """Return a line of the table of models for people."""
+    size = f"{row['params_m']:6.2f} M {row['gmacs']:6.2f} G  {row['descriptor']:>4}-d"
+    views = " / ".join("x".join(str(v) for v in row[side]) for side in ("ground_px", "aerial_px"))
+    return f"{row['name']:<11} {size}  {views:<17} {row['source']}"
 
 
 def held_out(
@@ -47,13 +31,16 @@ def held_out(
 ) -> list[dict[str, Any]]:
     """Measure a checkpoint on the validation worlds and, where given, the held-out orthophotos and other years."""
     model, of = checkpoint.trained(path)
-    describe = describer(model, of)
+    if of.data.kind != "drawn":
+        raise ModelError(f"{path}: recipe {of.name!r} is measured on its own data: `pilotage-train eval`")
+    drawn = options_as(DrawnConfig, of.data.options, "data.options")
+    describe = describer(model.query, of)
     results: list[dict[str, Any]] = []
-    for seed in of.validation_seeds:
-        source = WorldSource(cached_world(seed, cache, WorldConfig(size_m=of.world_size_m)))
+    for seed in drawn.val_seeds:
+        source = WorldSource(cached_world(seed, cache, WorldConfig(size_m=drawn.world_size_m)))
         results.append({"set": _set_name(f"synthetic world {seed}", WORLDS), **recall(describe, source, WORLDS)})
     if orthophotos is not None:
-        for name in of.held_out_orthophotos:
+        for name in drawn.held_out_orthophotos:
             picture = OrthophotoSource(orthophotos / f"{name}.jpg", gsd_m=orthophoto_gsd_m)
             results.append(
                 {"set": _set_name(f"orthophoto {name}", ORTHOPHOTOS), **recall(describe, picture, ORTHOPHOTOS)}
