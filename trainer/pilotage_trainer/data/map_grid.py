@@ -13,7 +13,7 @@ from pilotage.maps import Bounds
 
 BLOCK_TILES = 3  # along a side of the blocks that are train or val as a whole
 _JITTER = 0.25  # of the pitch
-_ROUNDING = 1e-6  # of a step: corners in degrees do not give whole metres back
+_ROUNDING = 1e-3  # of a step: corners in degrees do not give whole metres back
 _APART_TILES = 3  # maps further apart than this share no ground, not even with a margin
 
 Floats = NDArray[np.float64]
