@@ -17,7 +17,7 @@ from pilotage.world.generate import WorldConfig
 from pilotage.world.ground import Panorama, render_ground
 from pilotage.world.world import World
 from pilotage_trainer.data.split import Split
-from pilotage_trainer.data.worlds import WORLDS_VERSION, WorldSource, cached_world
+from pilotage_trainer.data.worlds import WORLDS_VERSION, WorldSource, cached_world, whole_folder
 
 VIEWS = ("ground", "nadir")
 _CLEAR_M = 0.4  # a place where nothing stands higher than this can be stood on
@@ -105,12 +105,10 @@ def _rendered(seed: int, config: PlacesConfig, cache: Path) -> Path:
     source = WorldSource(cached_world(seed, cache, WorldConfig(size_m=config.world_size_m)))
     rng = np.random.default_rng([seed, 0x5EE])
     places = _places(source.world, config, rng)
-    part = folder.with_name(f"{folder.name}.part")
-    part.mkdir(exist_ok=True)
-    np.save(part / "place_m.npy", places)
-    np.save(part / "aerial.npy", np.stack([_tile(source, place, config) for place in places]))
-    np.save(part / "query.npy", np.stack([_query(source, place, config, rng) for place in places]))
-    part.rename(folder)
+    with whole_folder(folder) as part:
+        np.save(part / "place_m.npy", places)
+        np.save(part / "aerial.npy", np.stack([_tile(source, place, config) for place in places]))
+        np.save(part / "query.npy", np.stack([_query(source, place, config, rng) for place in places]))
     return folder
 
 

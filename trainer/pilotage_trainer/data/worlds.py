@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,16 +24,28 @@ WORLDS_VERSION = "v1"  # change it when make_world gives other pictures: caches 
 _ARRAYS = tuple(f.name for f in fields(World) if f.name.endswith(("_rgb", "_m")) and f.name not in ("size_m", "gsd_m"))
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it appears under its name whole, and once, whoever else fills it at the same time."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        with suppress(OSError):  # somebody was quicker: theirs is the same
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def cached_world(seed: int, cache: Path, config: WorldConfig) -> World:
     """Make the world once; afterwards map its arrays from disk, so that many processes share them."""
     folder = cache / f"world-{WORLDS_VERSION}-{seed}-{config.size_m:g}-{config.gsd_m:g}"
     if not folder.is_dir():
         world = make_world(seed, config)
-        part = folder.with_name(f"{folder.name}.part")
-        part.mkdir(parents=True, exist_ok=True)
-        for name in _ARRAYS:
-            np.save(part / f"{name}.npy", getattr(world, name))
-        part.rename(folder)
+        with whole_folder(folder) as part:
+            for name in _ARRAYS:
+                np.save(part / f"{name}.npy", getattr(world, name))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     return World(
         seed=seed,
