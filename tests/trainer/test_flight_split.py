@@ -17,6 +17,7 @@ from pilotage.camera import Camera
 from pilotage.errors import FlightError, MapError, ModelError
 from pilotage.flight import FlightFolder, write_flight
 from pilotage.picture import write_picture
+from pilotage.rectify import RectifyConfig, rectify
 from pilotage.world import FlightPlan, SensorNoise, WorldConfig, make_world, simulate
 from pilotage_trainer.data.flight_split import flight_split
 from pilotage_trainer.data.map_views import MapTiles
@@ -85,6 +86,15 @@ def test_frames_lie_on_their_tiles_and_not_a_quarter_tile_beside(recorded):
             moved += [likeness(query[:, 16:], tile[:, :-16]), likeness(query[16:], tile[:-16])]
     assert np.median(exact) > 0.85 and np.quantile(exact, 0.1) > 0.6
     assert np.median(moved) < 0.45
+
+
+def test_a_query_is_the_frame_as_the_vehicle_rectifies_it(recorded):
+    split, _ = flight_split([recorded[1]], recorded[0], **SIZES, part="train", seed=0)
+    recordings = [frame for frame, _ in FlightFolder(recorded[1]).frames()]
+    for i in range(0, len(split.query), 9):
+        frame = recordings[int(Path(split.query.name(i)).stem)]
+        patch = rectify(frame, ground_size_m=60.0, side_px=64, config=RectifyConfig())
+        assert np.array_equal(split.query.read(i, np.random.default_rng()), patch.image)
 
 
 def test_positions_are_where_the_camera_looks(recorded, world, frames):

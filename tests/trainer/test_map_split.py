@@ -141,7 +141,7 @@ def test_maps_of_two_years_share_places_and_blocks(coded_map, tmp_path):
     assert np.array_equal(np.bincount(train.aerial_id)[alone.aerial_id], np.full(len(alone.aerial), 2))
     assert apart_m(train, val, 20.0) >= 20.0 - 1e-3
     one, other = np.flatnonzero(train.query_id == train.query_id[0])
-    assert np.array_equal(train.query.read(one, None or np.random.default_rng()), train.aerial.read(one, None))
+    assert np.array_equal(train.query.read(one, np.random.default_rng()), train.aerial.read(one, None))
     total = train.aerial.read(one, None).astype(int) + train.aerial.read(other, None)
     assert np.abs(total - 255).max() <= 2
 
@@ -150,6 +150,7 @@ def test_maps_far_from_each_other_are_whole_blocks(tmp_path):
     maps = [write_map(tmp_path / f"{i}.png", coded()[:80, :80], west_m=1000.0 * i) for i in range(5)]
     train, val = both(maps)
     assert (len(train.query), len(val.query)) == (4 * 49, 49)
+    assert len({*train.query_id, *val.query_id}) == 5 * 49
     train_maps, val_maps = (
         {split.query.name(i).split("@")[0] for i in range(len(split.query))} for split in (train, val)
     )
