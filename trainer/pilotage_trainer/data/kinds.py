@@ -20,6 +20,7 @@ from pilotage_trainer.recipe import Recipe, options_as
 from pilotage_trainer.sampling import Ints
 
 PUBLIC = ("cvusa", "cvact", "vigor", "university")
+_MAPS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
 KINDS = (*PUBLIC, "map", "flight", "world", "drawn")
 
 
@@ -55,17 +56,20 @@ def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) 
 def _own(of: Recipe, data: Path, part: str, options: dict[str, Any], sizes: tuple[View, View]) -> Split:
     from pilotage_trainer.data.flight_split import flight_split
     from pilotage_trainer.data.map_split import map_split
+    from pilotage_trainer.data.map_views import ViewErrors
 
     kind = of.data.kind
     options = {"side_px": sizes[0].height_px, "seed": of.train.seed, **options}
+    if isinstance(options.get("errors"), dict):
+        options["errors"] = options_as(ViewErrors, options["errors"], "data.options.errors")
     if isinstance(options.get("ground_m"), list):
         options["ground_m"] = tuple(options["ground_m"])
     if kind == "map":
         _known(options, map_split, kind)
-        files = sorted(p for p in data.iterdir() if p.is_file()) if data.is_dir() else [data]
+        files = sorted(p for p in data.iterdir() if p.suffix.lower() in _MAPS) if data.is_dir() else [data]
         split, left_out = map_split(files, part=part, **options)
     else:
-        flights = [p.parent for p in sorted(data.glob("**/flight.json"))] or [data]
+        flights = [p.parent for p in sorted(data.glob("**/frames.csv"))] or [data]
         map_path = options.pop("map", None)
         if not map_path:
             raise ModelError("a flight data set needs its map: data.options.map=FILE")
