@@ -6,13 +6,12 @@ SEED ?= 7
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 TRAIN_OUT ?= runs/nadir-512
-TRAIN_MINUTES ?= 72
 ORTHOPHOTOS ?=
 LIGHT := .venv/.installed
 DEV := .venv-dev/.installed
 PIP_QUIET := --quiet --disable-pip-version-check
 
-.PHONY: help demo test check bench train weights clean
+.PHONY: help demo test check bench train ablations weights clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -31,12 +30,14 @@ check: $(DEV) ## ruff, mypy --strict and the layering rules
 bench: $(LIGHT) ## time every stage of a frame here and write benchmarks/results/frame.json
 	.venv/bin/python benchmarks/frame.py --json benchmarks/results/frame.json
 
-train: $(DEV) ## train nadir-512 (TRAIN_MINUTES=72, ORTHOPHOTOS=folder of 0.2 m/px pictures)
-	.venv-dev/bin/pilotage-train run --recipe nadir-512 --out $(TRAIN_OUT) --minutes $(TRAIN_MINUTES) \
-		$(if $(ORTHOPHOTOS),--orthophotos $(ORTHOPHOTOS))
+train: $(DEV) ## train nadir-512 in about 75 minutes (ORTHOPHOTOS=folder of 0.2 m/px pictures)
+	.venv-dev/bin/pilotage-train run nadir-512 --out $(TRAIN_OUT) --workers 1 $(if $(ORTHOPHOTOS),--data $(ORTHOPHOTOS))
+
+ablations: $(DEV) ## repeat the papers' ablations on the synthetic world: about an hour on two cores
+	.venv-dev/bin/python benchmarks/ablations.py --out runs/ablations --json benchmarks/results/ablations.json
 
 weights: $(DEV) ## export TRAIN_OUT as the shipped weights and measure them into the model card
-	.venv-dev/bin/pilotage-export ship $(TRAIN_OUT)/nadir-512.pt --log $(TRAIN_OUT)/log.jsonl \
+	.venv-dev/bin/pilotage-export ship $(TRAIN_OUT)/nadir-512.pt --log $(TRAIN_OUT)/log.csv \
 		$(if $(ORTHOPHOTOS),--orthophotos $(ORTHOPHOTOS)) \
 		$(if $(PILOTAGE_REAL_DATA),--real-data $(PILOTAGE_REAL_DATA))
 

@@ -49,20 +49,45 @@ def card_table() -> str:
     return "\n".join(lines)
 
 
+def ablation_table() -> str:
+    report = json.loads((ROOT / "benchmarks/results/ablations.json").read_text(encoding="utf-8"))
+    lines = [
+        "| paper | claim | its R@1 | ours, R@1 | difference, points | direction |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["claims"]:
+        ours = " over ".join(f"{v:.1f}" for v in row["ours"])
+        difference = f"{row['difference_points']:+.1f} ± {row['standard_error']:.1f}"
+        lines.append(
+            f"| {row['paper']} | {row['claim']} | {row['figures']} | {ours} | {difference} | {row['direction']} |"
+        )
+    return "\n".join(lines)
+
+
+TABLES = {"demo-table": demo_table, "card-table": card_table, "ablation-table": ablation_table}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when README.md is stale")
     arguments = parser.parse_args()
-    path = ROOT / "README.md"
-    text = fresh = path.read_text(encoding="utf-8")
-    for name, table in (("demo-table", demo_table()), ("card-table", card_table())):
-        block = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
-        fresh = re.sub(rf"<!-- {name} -->(.*?<!-- /{name} -->)?", lambda _, b=block: b, fresh, count=1, flags=re.S)
-    if arguments.check:
-        print("README.md is up to date" if fresh == text else "README.md is stale: run benchmarks/readme.py")
-        return int(fresh != text)
-    path.write_text(fresh, encoding="utf-8")
-    return 0
+    stale = []
+    for path in (ROOT / "README.md", ROOT / "trainer/README.md"):
+        text = fresh = path.read_text(encoding="utf-8")
+        for name, table in TABLES.items():
+            if f"<!-- {name} -->" in text:
+                block = f"<!-- {name} -->\n{table()}\n<!-- /{name} -->"
+                fresh = re.sub(
+                    rf"<!-- {name} -->(.*?<!-- /{name} -->)?", lambda _, b=block: b, fresh, count=1, flags=re.S
+                )
+        if fresh != text:
+            stale.append(path.relative_to(ROOT))
+            if not arguments.check:
+                path.write_text(fresh, encoding="utf-8")
+    if not arguments.check:
+        return 0
+    print("\n".join(f"{path} is stale: run benchmarks/readme.py" for path in stale) or "README tables are up to date")
+    return int(bool(stale))
 
 
 if __name__ == "__main__":

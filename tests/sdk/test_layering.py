@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "pilotage_trainer": (
         "trainer",
         {"pilotage"},
-        {"numpy", "cv2", "rasterio", "torch", "torchvision", "timm"},
+        {"numpy", "cv2", "rasterio", "torch", "torchvision", "timm", "tomli"},
     ),
     "pilotage_export": (
         "export",

@@ -1,13 +1,24 @@
-"""The command line: help with examples, one line for what is refused."""
+"""The command line: help with examples, a recipe run and measured, one line for what is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from pilotage_trainer import cli, extras, train
 
+SMALL = (
+    "data.options.train_seeds=[1000]",
+    "data.options.val_seeds=[2000]",
+    "data.options.places=24",
+    "data.options.world_size_m=300.0",
+    "train.epochs=1",
+    "train.batch=12",
+)
 
-@pytest.mark.parametrize("verb", [[], ["run"], ["models"], ["evaluate"]])
+
+@pytest.mark.parametrize("verb", [[], ["run"], ["models"], ["recipes"], ["check"], ["eval"]])
 def test_help_has_an_example_and_the_exit_codes(verb, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([*verb, "--help"])
@@ -16,16 +27,32 @@ def test_help_has_an_example_and_the_exit_codes(verb, capsys):
 
 
 def test_defaults_are_the_librarys(tmp_path):
-    arguments = cli.parser().parse_args(["run", "--out", str(tmp_path)])
+    arguments = cli.parser().parse_args(["run", "frgeo-world"])
     config = train.RunConfig(out=tmp_path, cache=tmp_path)
-    for name in ("minutes", "orthophotos", "orthophoto_gsd_m", "threads", "workers"):
+    for name in ("device", "threads", "workers", "save_s", "data"):
         assert getattr(arguments, name) == getattr(config, name)
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from pilotage_trainer import cli; cli.parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_models_for_machines(capsys):
     assert cli.main(["models", "--json"]) == 0
-    row = next(row for row in json.loads(capsys.readouterr().out) if row["name"] == "nadir-512")
-    assert row["descriptor"] == 512 and row["params_m"] < 7.5
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    table = "frgeo frgeo-512 msfa saig-s-gap saig-s-smd saig-d-gap saig-d-smd sample4geo safa gap"
+    assert list(rows) == table.split()
+    assert {"params_m", "gmacs", "descriptor", "ground_px", "aerial_px", "source"} <= set(rows["msfa"])
+
+
+def test_recipes_are_listed_and_shown_whole(capsys):
+    assert cli.main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("nadir-512", "frgeo-cvusa", "saig-vigor", "sample4geo-university"))
+    assert cli.main(["recipes", "frgeo-vigor"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["train"]["asam_rho"] == 2.5 and whole["views"]["query_px"] == [320, 640]
 
 
 @pytest.mark.parametrize("module", ["torch", "torchvision", "timm"])
@@ -37,39 +64,60 @@ def test_a_missing_extra_is_the_pip_line_and_exit_1(module, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        ["run", "--out", "{tmp}/out", "--recipe", "no-such"],
-        ["run", "--out", "{tmp}/file/out"],
-        ["evaluate", "{tmp}/missing.pt"],
-        ["evaluate", "{tmp}/file"],
+        (["run", "no-such"], "unknown recipe 'no-such'"),
+        (["run", "frgeo-wrold"], "did you mean frgeo-world"),
+        (["run", "frgeo-cvusa", "--out", "{tmp}/out"], "say where it lies with --data"),
+        (["run", "frgeo-cvusa", "--data", "{tmp}", "--out", "{tmp}/out"], "{tmp}"),
+        (["run", "frgeo-world", "train.lrr=1"], "did you mean train.lr?"),
+        (["run", "frgeo-world", "train.lr=fast"], "give a float"),
+        (["run", "frgeo-world", "--out", "{tmp}/file/out"], "file"),
+        (["run", "nadir-512", "--data", "{tmp}/none", "--cache", "{tmp}", *SMALL[:1]], "no such folder of orthophotos"),
+        (["eval", "{tmp}/missing.pt"], "missing.pt"),
+        (["eval", "{tmp}/file"], "not a checkpoint"),
+        (["check", "cvusa", "--data", "{tmp}/none"], "none"),
+        (["check", "imagenet", "--data", "{tmp}"], "imagenet"),
     ],
 )
-def test_what_is_refused_is_one_line_and_exit_2(arguments, tmp_path, capsys):
+def test_what_is_refused_says_why_and_exits_2(arguments, says, tmp_path, capsys):
     (tmp_path / "file").write_bytes(b"x")
-    assert cli.main([a.format(tmp=tmp_path) for a in arguments]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("pilotage-train: ") and err.count("\n") == 1
+    small = ["data.options.world_size_m=300.0"] if "nadir-512" in arguments else []
+    assert cli.main([a.format(tmp=tmp_path) for a in arguments] + small) == 2
+    out, err = capsys.readouterr()
+    assert says.format(tmp=tmp_path) in (err if "check" not in arguments else err + out)
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
-def test_minutes_that_are_none_are_refused(minutes, tmp_path, capsys):
+@pytest.mark.parametrize("rest", [["--no-such"], ["bare-word"]])
+def test_what_is_no_change_is_refused(rest, capsys):
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["run", "--out", str(tmp_path), "--minutes", minutes])
-    assert "--minutes" in capsys.readouterr().err
+        cli.main(["run", "frgeo-world", "--out", "x", "train.lr=1e-3", *rest])
+    assert rest[0] in capsys.readouterr().err
 
 
-def test_orthophotos_that_are_no_folder_are_refused(tiny, tmp_path, world_cache, capsys):
-    code = cli.main(
-        ["run", "--recipe", "tiny", "--out", str(tmp_path), "--cache", str(world_cache), "--orthophotos", "/no/such"]
-    )
-    assert code == 2 and "no such folder of orthophotos" in capsys.readouterr().err
+def test_a_recipe_runs_and_its_checkpoint_is_measured_and_reported(tmp_path, world_cache, capsys):
+    run = ["run", "frgeo-world", *SMALL[:2], "--out", str(tmp_path / "run"), "--cache", str(world_cache)]
+    assert cli.main([*run, "--threads", "1", *SMALL[2:]]) == 0  # changes before and after the options
+    path = tmp_path / "run" / "frgeo-world.pt"
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+    measure = ["eval", str(path), "--cache", str(world_cache), "--report", str(tmp_path / "report"), "--json"]
+    assert cli.main(measure) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["set"] for row in rows] == ["world val"]
+    assert 0 <= rows[0]["recall_at_1"] <= rows[0]["recall_at_10"] <= 1 and rows[0]["descriptor"] == 512
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "recall" in page.lower() and "http" not in page.replace("http://www.w3.org", "")
+    assert cli.main(["eval", str(path), "--cache", str(world_cache), "--part", "train"]) == 0
+    assert "world train: " in capsys.readouterr().out
 
 
-def test_evaluate_measures_what_it_is_given(tiny, run_config, unmeasured, capsys, monkeypatch):
+def test_nadir_weights_are_measured_on_dense_galleries(tmp_path, world_cache, capsys, monkeypatch):
     monkeypatch.delenv("PILOTAGE_REAL_DATA", raising=False)
-    path = train.run(tiny, run_config(max_steps=1))
+    small = [*SMALL[:2], "data.options.world_size_m=300.0", "data.options.ground_m=[40.0, 60.0]", "train.epochs=1"]
+    tiny = ["data.options.steps_per_epoch=1", "views.query_px=[64, 64]", "views.aerial_px=[64, 64]", "train.batch=8"]
+    where = ["--out", str(tmp_path), "--cache", str(world_cache), "--threads", "1"]
+    assert cli.main(["run", "nadir-512", *where, *small, *tiny]) == 0
     capsys.readouterr()
-    assert cli.main(["evaluate", str(path), "--cache", str(run_config().cache), "--json"]) == 0
+    assert cli.main(["eval", str(tmp_path / "nadir-512.pt"), "--cache", str(world_cache), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["set"] == "synthetic world 2000, tiles of 100 m every 20 m" and 0 <= row["recall_at_5_15m"] <= 1

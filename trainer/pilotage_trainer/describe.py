@@ -42,7 +42,7 @@ def embed(
     autocast: Callable[[], Any] | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Return (N, D) float32 descriptors on the CPU and what could not be read. Training mode is put back as it was."""
-    loader: DataLoader[tuple[Tensor, list[str]]] = DataLoader(pictures, batch_size=batch, num_workers=workers)
+    loader: Any = DataLoader(pictures, batch_size=batch, num_workers=workers)
     was = encoder.training
     encoder.eval()
     rows, unreadable = [], []

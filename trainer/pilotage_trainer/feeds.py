@@ -68,8 +68,8 @@ class SplitFeed:
 
     def _samples_of(self, ids: Ints) -> list[int]:
         order = np.argsort(self._split.query_id, kind="stable")
-        found: Ints = order[np.searchsorted(self._split.query_id[order], ids)]
-        return found.tolist()
+        found: list[int] = order[np.searchsorted(self._split.query_id[order], ids)].tolist()
+        return found
 
     def pictures(self, samples: Ints, side: int) -> Tensor:
         """Return pictures of some samples again, as a test sees them: (B, H, W, 3) uint8."""

@@ -37,7 +37,7 @@ class Ledger:
             if find_spec("tensorboard") is not None:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._board = SummaryWriter(str(out / "tensorboard"), purge_step=steps or None)  # type: ignore[no-untyped-call]
+                self._board = SummaryWriter(str(out / "tensorboard"), purge_step=steps or None)
         self._bar: Progress | None = None
         self._waited_s = 0.0
         self._last_s = self._saved_s = time.monotonic()

@@ -49,6 +49,7 @@ class DataConfig:
     train: str = "train"
     validate: tuple[str, ...] = ("val",)
     share: float = 1.0  # few-shot: this share of the ids is trained on
+    shrink: bool = True  # public data sets: keep pictures at the size the views need, in the cache
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

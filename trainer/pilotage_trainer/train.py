@@ -302,11 +302,11 @@ def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger) -> None
     stop = _Stop()
     while trainer.epoch < train.epochs:
         batches = trainer.feed.epoch(trainer.epoch, trainer.embed)
-        count = min(len(batches), max(1, round((train.epochs - trainer.epoch) * len(batches))))  # type: ignore[arg-type]
+        count = min(len(batches), max(1, round((train.epochs - trainer.epoch) * len(batches))))
         loader = _loader(batches, range(trainer.batch_in_epoch, count), config)
         ledger.epoch(trainer.epoch, count, train.epochs)
         for batch in ledger.timed(loader):
-            progress = trainer.epoch + trainer.batch_in_epoch / len(batches)  # type: ignore[arg-type]
+            progress = trainer.epoch + trainer.batch_in_epoch / len(batches)
             loss, norm = trainer.step(batch, progress)
             trainer.batch_in_epoch += 1
             trainer.note_unreadable(batch)
@@ -339,7 +339,7 @@ def _loader(batches: Dataset[Batch], rows: range, config: RunConfig) -> DataLoad
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

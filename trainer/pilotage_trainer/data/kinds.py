@@ -13,6 +13,7 @@ import numpy as np
 
 from pilotage.errors import ModelError
 from pilotage.values import Rgb
+from pilotage_trainer.data.shrunk import Shrunk
 from pilotage_trainer.data.split import Images, Split
 from pilotage_trainer.data.views import View
 from pilotage_trainer.data.world_split import PlacesConfig, world_split
@@ -49,7 +50,12 @@ def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) 
         _known(options, open_split, kind)
         split, report = open_split(kind, where.data, part, **options)
         print("\n".join(report.lines()), flush=True)
-        return split
+        if not of.data.shrink:
+            return split
+        small = (
+            Shrunk(images, view, where.cache) for images, view in zip((split.query, split.aerial), sizes, strict=True)
+        )
+        return dataclasses.replace(split, query=next(small), aerial=next(small))
     return _own(of, where.data, part, options, sizes)
 
 
