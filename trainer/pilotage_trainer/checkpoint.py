@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 from pathlib import Path
@@ -64,6 +65,11 @@ def trained(path: Path) -> tuple[TwoBranch, Recipe]:
     """Return the network of a checkpoint, averaged if it was trained so, ready to describe."""
     state = load(path)
     of = Recipe.from_dict(state["recipe"])
+    was, now = state.get("preprocessing"), preprocessing(of)
+    if was != now:
+        raise ModelError(
+            f"{path}: was trained on pictures prepared as {was}; this version prepares {now}: use that one"
+        )
     model = build(of)
     fill(model, state["weights"], where=f"{path}: its weights are not of recipe {of.name!r}")
     return model.eval(), of
@@ -82,6 +88,13 @@ def sizes(of: Recipe) -> tuple[Size, Size]:
     """Return the input sizes of both branches: the recipe's, or else the paper's."""
     known = spec(of.model.name)
     return of.views.query_px or known.ground_px, of.views.aerial_px or known.aerial_px
+
+
+def preprocessing(of: Recipe) -> dict[str, Any]:
+    """Return the contract of a checkpoint: what its pictures went through, in plain values."""
+    query, aerial = (dataclasses.asdict(view) for view in views(of))
+    mean, std = statistics(of)
+    return {"colour": "RGB", "query": query, "aerial": aerial, "mean": list(mean), "std": list(std)}
 
 
 def views(of: Recipe) -> tuple[View, View]:

@@ -207,6 +207,7 @@ class Trainer:
         """Write everything that a later run needs to go on."""
         state: dict[str, Any] = {
             "recipe": self.of.to_dict(),
+            "preprocessing": checkpoint.preprocessing(self.of),
             "weights": self.weights(),
             "model": self.model.state_dict(),
             "loss": self.loss.state_dict(),
