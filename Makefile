@@ -35,6 +35,7 @@ train: $(DEV) ## train nadir-512 in about 75 minutes (ORTHOPHOTOS=folder of 0.2 
 
 ablations: $(DEV) ## repeat the papers' ablations on the synthetic world: about an hour on two cores
 	.venv-dev/bin/python benchmarks/ablations.py --out runs/ablations --json benchmarks/results/ablations.json
+	.venv-dev/bin/python benchmarks/ablation_picture.py
 
 weights: $(DEV) ## export TRAIN_OUT as the shipped weights and measure them into the model card
 	.venv-dev/bin/pilotage-export ship $(TRAIN_OUT)/nadir-512.pt --log $(TRAIN_OUT)/log.csv \
