@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "pilotage_trainer": (
         "trainer",
         {"pilotage"},
-        {"numpy", "cv2", "rasterio", "torch", "torchvision", "timm", "tomli"},
+        {"numpy", "cv2", "rasterio", "torch", "torchvision", "timm", "tomli", "scipy"},
     ),
     "pilotage_export": (
         "export",
