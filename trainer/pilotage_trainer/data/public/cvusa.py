@@ -45,6 +45,8 @@ def read(listing: Listing, part: str, findings: Findings, *, polar_files: bool =
     if not findings.ok:
         return None
     aerial_xyz_m, query_xyz_m = _places(listing, ids, findings)
+    if not findings.ok:
+        return None
     return Split(
         name=f"CVUSA {part}",
         query=ImageFiles([listing.path(row[2]) for row in rows]),
@@ -71,6 +73,4 @@ def _places(listing: Listing, ids: NDArray[np.int64], findings: Findings) -> tup
             wrong.append(f"{_LOCATIONS}:{number}")
     outside = ~(np.isfinite(places).all(axis=1) & (np.abs(places) <= [90, 180, 90, 180]).all(axis=1))
     findings.fault("positions that are none", wrong or [f"{_LOCATIONS}:{n}" for n in ids[outside]])
-    if not findings.ok:
-        return None, None
     return earth_xyz_m(places[:, 0], places[:, 1]), earth_xyz_m(places[:, 2], places[:, 3])
