@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="pilotage-train",
         description="Train, compare and measure Pilotage's encoders.",
-        epilog=f"example: pilotage-train run frgeo-world --out runs/first train.epochs=2\n{EXIT_CODES}",
+        epilog=f"example: pilotage-train run frgeo-world train.epochs=2 --out runs/first\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(dest="verb", metavar="COMMAND", required=True)
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
             verbs,
             "run",
             "Train a recipe; goes on where the checkpoint in --out stands.",
-            "run frgeo-cvusa --data CVUSA/ --workers 8 train.batch=64 train.lr=2e-4\n"
+            "run frgeo-cvusa train.batch=64 train.lr=2e-4 --data CVUSA/ --workers 8\n"
             "example: torchrun --nproc-per-node 4 -m pilotage_trainer.cli run sample4geo-vigor --data VIGOR/",
         )
     )

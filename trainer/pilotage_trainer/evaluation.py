@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ from pilotage.errors import ModelError
 from pilotage_trainer import checkpoint, metrics
 from pilotage_trainer.data.feed import OneView
 from pilotage_trainer.data.kinds import PUBLIC, Where, open_part
-from pilotage_trainer.data.split import Split
 from pilotage_trainer.describe import Normalise, embed
 from pilotage_trainer.models import TwoBranch
 from pilotage_trainer.models.zoo import gmacs, params_m
 from pilotage_trainer.recipe import DataConfig, Recipe
+from pilotage_trainer.report import ReportInput, write_report
+from pilotage_trainer.report.page import Part
 
 _TESTED_ON = {
     "cvusa": ("val",),
@@ -35,16 +37,6 @@ class Machine:
     device: str = ""
     threads: int = 0
     workers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A part of a data set with the descriptors of both sides."""
-
-    split: Split
-    query: torch.Tensor
-    aerial: torch.Tensor
-    metrics: dict[str, float]
 
 
 def is_drawn(path: Path) -> bool:
@@ -76,13 +68,21 @@ def measure(
     price = cost(model, of)
     rows = [{"checkpoint": str(path), "set": d.split.name, **d.metrics, **price} for d in found]
     if report is not None:
-        from pilotage_trainer.report_of import report_of
-
-        print(report_of(report, path, model, of, found, price))
+        given = ReportInput(
+            title=f"{of.name}: {path.name}",
+            lead=f"{of.model.name}, {of.source}. {checkpoint.load(path)['steps']} steps of {of.train.batch} pairs.",
+            parts=found,
+            cost=price,
+            model=model,
+            views=checkpoint.views(of),
+            normalise=Normalise(of, device),
+            run=path.parent,
+        )
+        print(f"report: {write_report(report, given)}", file=sys.stderr)
     return rows
 
 
-def _described(model: TwoBranch, of: Recipe, part: str, where: Where, machine: Machine) -> Described:
+def _described(model: TwoBranch, of: Recipe, part: str, where: Where, machine: Machine) -> Part:
     query, aerial = checkpoint.views(of)
     split = open_part(of, part, where=where, sizes=(query, aerial))
     normalise = Normalise(of, next(model.parameters()).device)
@@ -100,7 +100,7 @@ def _described(model: TwoBranch, of: Recipe, part: str, where: Where, machine: M
             )
         sides.append(descriptors)
     result = metrics.evaluate(sides[0].numpy(), sides[1].numpy(), split)
-    return Described(split, sides[0], sides[1], result)
+    return Part(split, sides[0], sides[1], result)
 
 
 def cost(model: TwoBranch, of: Recipe) -> dict[str, float]:

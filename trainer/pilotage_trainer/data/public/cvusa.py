@@ -45,7 +45,7 @@ def read(listing: Listing, part: str, findings: Findings, *, polar_files: bool =
     if not findings.ok:
         return None
     aerial_xyz_m, query_xyz_m = _places(listing, ids, findings)
-    if not findings.ok:
+    if findings.faults:
         return None
     return Split(
         name=f"CVUSA {part}",
