@@ -16,15 +16,13 @@ _HEADS = ("head", "fc", "classifier", "fc_norm", "conv_head", "norm_head", "bn2"
 
 def trunk(name: str, *, image_px: Size, pretrained: bool = False, **options: Any) -> nn.Module:
     """Return a timm backbone without its classifier; no parameter is left that the feature map does not use."""
-    if not is_model(name.split(".", maxsplit=1)[0]):
-        raise ModelError(f"backbone {name!r} is not in timm: `python -c 'import timm; print(timm.list_models())'`")
-    try:
-        model = _create(name, pretrained=pretrained, image_px=image_px, **options)
-    except OSError as error:  # no network and nothing in the cache
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"the pretrained weights of {name} cannot be had ({reason}); model.pretrained=false trains from scratch"
-        ) from error
+    extra: dict[str, Any] = {"num_classes": 0, "global_pool": "", "pretrained": pretrained, **options}
+    try:  # networks with a fixed number of tokens must know the size
+        model = _fetch(name, img_size=image_px, **extra)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        model = _fetch(name, **extra)
     for head in _HEADS:
         part = getattr(model, head, None)
         if isinstance(part, nn.Module) and not _used_by_features(model, head):
@@ -32,14 +30,16 @@ def trunk(name: str, *, image_px: Size, pretrained: bool = False, **options: Any
     return model
 
 
-def _create(name: str, *, image_px: Size, pretrained: bool, **options: Any) -> nn.Module:
-    extra: dict[str, Any] = {"num_classes": 0, "global_pool": "", **options}
-    try:  # networks with a fixed number of tokens must know the size
-        return create_model(name, pretrained=pretrained, img_size=image_px, **extra)
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-    return create_model(name, pretrained=pretrained, **extra)
+def _fetch(name: str, **options: Any) -> nn.Module:
+    """Return a timm model, its weights from the cache or the network if it is to be pretrained."""
+    if not is_model(name.split(".", maxsplit=1)[0]):
+        raise ModelError(f"backbone {name!r} is not in timm: `python -c 'import timm; print(timm.list_models())'`")
+    try:
+        return create_model(name, **options)
+    except OSError as error:  # no network and nothing in the cache
+        reason = str(error).splitlines()[0]
+        hint = "model.pretrained=false trains from scratch"
+        raise ModelError(f"the pretrained weights of {name} cannot be had ({reason}); {hint}") from error
 
 
 def _used_by_features(model: nn.Module, part: str) -> bool:
@@ -66,28 +66,26 @@ class Pyramid(nn.Module):
 
     def __init__(self, name: str, *, stride: int = 32, pretrained: bool = False) -> None:
         super().__init__()
-        if not is_model(name.split(".", maxsplit=1)[0]):
-            raise ModelError(f"backbone {name!r} is not in timm")
         self.vgg = name.startswith("vgg")
         self.body: nn.Module
         if self.vgg and stride != 32:
             raise ModelError(f"VGG is tapped at strides 16 and 32, not {stride}")
         if self.vgg:
             # the classifier alone would be 120 M parameters; the convolutions are all that is kept
-            features = create_model(name, pretrained=pretrained, num_classes=0).features
+            features = _fetch(name, pretrained=pretrained, num_classes=0).features
             pools = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]  # type: ignore[arg-type]
             self.fine = features[: pools[3] + 1]  # type: ignore[index]
             self.coarse = features[pools[3] + 1 :]  # type: ignore[index]
             self.channels = (512, 512)
         else:
-            probe: Any = create_model(name, features_only=True)
+            probe: Any = _fetch(name, features_only=True)
             strides = list(probe.feature_info.reduction())
             if stride not in strides or stride // 2 not in strides:
                 raise ModelError(
                     f"backbone {name!r} has strides {strides}: it cannot be tapped at {stride // 2} and {stride}"
                 )
             taps = (strides.index(stride // 2), strides.index(stride))
-            self.body = create_model(name, pretrained=pretrained, features_only=True, out_indices=taps)
+            self.body = _fetch(name, pretrained=pretrained, features_only=True, out_indices=taps)
             info: Any = self.body.feature_info
             self.channels = tuple(info.channels())
 
