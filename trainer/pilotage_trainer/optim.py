@@ -39,7 +39,7 @@ class Asam:
     def __init__(self, parameters: Iterable[Tensor], *, rho: float) -> None:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._rho = rho
-        self._moved: list[tuple[Tensor, Tensor]] = []
+        self._stood: list[tuple[Tensor, Tensor]] = []
 
     @torch.no_grad()
     def climb(self) -> None:
@@ -47,16 +47,16 @@ class Asam:
         with_gradient = [(p, p.grad) for p in self._parameters if p.grad is not None]
         norms = [(p.abs() * gradient).norm() for p, gradient in with_gradient]
         scale = self._rho / (torch.stack(norms).norm() + 1e-12)
-        self._moved = [(p, p * p * gradient * scale) for p, gradient in with_gradient]
-        for p, by in self._moved:
-            p.add_(by)
+        self._stood = [(p, p.detach().clone()) for p, _ in with_gradient]
+        for p, gradient in with_gradient:
+            p.add_(p * p * gradient * scale)
 
     @torch.no_grad()
     def back(self) -> None:
-        """Return to where it stood, keeping the gradient found."""
-        for p, by in self._moved:
-            p.sub_(by)
-        self._moved = []
+        """Return exactly to where it stood, keeping the gradient found."""
+        for p, stood in self._stood:
+            p.copy_(stood)
+        self._stood = []
 
 
 class Average:
