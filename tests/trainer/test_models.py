@@ -110,6 +110,12 @@ def test_strips_run_left_to_right_with_the_rest_in_the_last():
     assert region_means(panorama, layout="strips").flatten().tolist() == [0.5, 2.5, 4.5, 7.0]
 
 
+@pytest.mark.parametrize(("size", "layout"), [((1, 3), "strips"), ((1, 4), "quadrants"), ((4, 1), "quadrants")])
+def test_a_map_too_small_for_four_regions_is_refused(size, layout):
+    with pytest.raises(ModelError, match=f"cannot be cut in four {layout}"):
+        region_means(pixels(*size), layout=layout)
+
+
 @pytest.mark.parametrize("side", [4, 7])
 def test_turning_both_views_moves_the_slots_of_both_alike(side):
     square = pixels(side, side)

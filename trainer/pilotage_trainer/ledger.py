@@ -31,7 +31,7 @@ class Ledger:
         if writes:
             self._log = _open_after(out / "log.csv", steps)
             self._validation = _open_after(out / "validation.jsonl", steps)
-            self._rows = csv.writer(self._log)
+            self._rows = csv.writer(self._log, lineterminator="\n")
             if self._log.tell() == 0:
                 self._rows.writerow(COLUMNS)
             if find_spec("tensorboard") is not None:

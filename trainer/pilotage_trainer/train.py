@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,16 +292,15 @@ def run(of: Recipe, config: RunConfig) -> Path:
     trainer = Trainer(of, feed, config, ranks)
     if trainer.resume():
         print(f"resuming {trainer.path} at step {trainer.steps}", flush=True)
-    with Ledger(config.out, trainer.steps, writes=ranks.first, quiet=config.quiet) as ledger:
-        _learn(trainer, held_out, ledger)
+    with Ledger(config.out, trainer.steps, writes=ranks.first, quiet=config.quiet) as ledger, _Stop() as stop:
+        _learn(trainer, held_out, ledger, stop)
     for name in sorted(trainer.unreadable):
         print(f"could not be read: {name}", flush=True)
     return trainer.path
 
 
-def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger) -> None:
+def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger, stop: _Stop) -> None:
     train, config = trainer.of.train, trainer.config
-    stop = _Stop()
     while trainer.epoch < train.epochs:
         batches = trainer.feed.epoch(trainer.epoch, trainer.embed)
         count = min(len(batches), max(1, round((train.epochs - trainer.epoch) * len(batches))))
@@ -361,12 +361,17 @@ class _Stop:
 
     def __init__(self) -> None:
         self.asked = False
-        try:
-            self._before: Any = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not the main thread: whoever runs us decides
-            self._before = None
+        self._before: Any = None
+
+    def __enter__(self) -> _Stop:
+        if threading.current_thread() is threading.main_thread():  # elsewhere, whoever runs us decides
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
-        if callable(self._before):
-            signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, self._before)

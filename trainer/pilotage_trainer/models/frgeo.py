@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pilotage.errors import ModelError
 from pilotage_trainer.models.encoder import ChannelNorm, Encoder, Size
 from pilotage_trainer.models.trunk import token_map, trunk
 
@@ -21,6 +22,8 @@ def region_means(features: Tensor, *, layout: str) -> Tensor:
     right. Turning the square 90 degrees counter-clockwise moves every region one slot on.
     """
     rows, columns = features.shape[-2:]
+    if columns < (4 if layout == "strips" else 2) or (rows < 2 and layout == "quadrants"):
+        raise ModelError(f"a map of {rows}x{columns} cannot be cut in four {layout}: give larger pictures")
     if layout == "strips":
         quarter = columns // 4
         strips = [features[..., i * quarter : (i + 1) * quarter if i < 3 else columns] for i in range(4)]

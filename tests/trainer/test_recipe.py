@@ -1,0 +1,98 @@
+"""Recipes: each one loads, builds its model and comes back from a checkpoint; what is misspelt is named."""
+
+import pytest
+import torch
+
+from pilotage.errors import ModelError
+from pilotage_trainer import checkpoint
+from pilotage_trainer.data.kinds import KINDS
+from pilotage_trainer.losses import create_loss
+from pilotage_trainer.recipe import Recipe, names, recipe
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_is_whole(name):
+    of = recipe(name)
+    assert Recipe.from_dict(of.to_dict()) == of and of.name == name and of.source
+    assert of.data.kind in KINDS and of.data.validate
+    create_loss(of.loss.name, of.loss.options)
+    with torch.device("meta"):
+        model = checkpoint.build(of)
+    query, aerial = checkpoint.views(of)
+    assert model.descriptor >= 64 and query.height_px >= 32 and aerial.height_px >= 32
+
+
+def test_there_is_a_recipe_for_every_system_and_data_set():
+    systems, sets = (
+        ("frgeo", "msfa", "saig", "sample4geo"),
+        ("cvusa", "cvact", "vigor", "university", "map", "flight", "world"),
+    )
+    assert {f"{system}-{data}" for system in systems for data in sets} <= set(names())
+
+
+def test_the_papers_hyper_parameters_are_there():
+    s4g, frgeo, saig, msfa = (recipe(f"{n}-cvusa") for n in ("sample4geo", "frgeo", "saig", "msfa"))
+    assert (s4g.train.batch, s4g.train.lr, s4g.train.epochs, s4g.train.clip_value) == (128, 1e-3, 40, 100.0)
+    assert (s4g.sampler.near, s4g.sampler.pick, s4g.sampler.refresh_epochs) == (128, 64, 4)
+    assert (frgeo.train.asam_rho, frgeo.train.lr, frgeo.train.schedule, frgeo.sampler.name) == (
+        2.5,
+        1e-4,
+        "cosine-epoch",
+        "global",
+    )
+    assert (saig.train.asam_rho, saig.train.epochs, saig.train.floor) == (2.0, 200, 1e-6)
+    assert (msfa.cross_batch.name, msfa.cross_batch.batches, msfa.loss.name) == ("docb", 1000, "soft-margin")
+    assert recipe("msfa-cvact").cross_batch.batches == 20 and recipe("frgeo-vigor").train.batch == 16
+
+
+def test_a_file_extends_and_changes_go_on_top(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "frgeo-cvusa"\n[loss]\nname = "info-nce"\n[train]\nlr = 3e-4\n')
+    of = recipe(
+        str(path), ["train.batch=64", "data.options.polar_files=true", "views.fov_deg=90", "model.backbone=resnet18"]
+    )
+    assert (of.name, of.train.lr, of.train.batch, of.views.fov_deg) == ("mine", 3e-4, 64, 90.0)
+    assert of.loss.options == {} and of.data.options == {"polar_files": True}  # alpha was WBL's
+    assert of.train.asam_rho == 2.5 and of.model.backbone == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("train.lrr=1", "recipe key train.lrr is not known: did you mean train.lr?"),
+        ("trane.lr=1", "recipe key trane is not known: did you mean train?"),
+        ("train.lr", "is not of the form section.key=value"),
+        ("train.lr=fast", "train.lr is 'fast': give a float"),
+        ("train.batch=3.5", "train.batch is 3.5: give a int"),
+        ("train.batch=true", "train.batch is True"),
+        ("train=5", "train is a section"),
+        ("views.query_px=[64]", "give 2 values"),
+        ("views.query_px=64", "give a list"),
+        ("model.options=3", "write model.options.key=value"),
+        ("train.batch=1", "give 2 or more"),
+        ("train.amp=fp8", "off, bf16 or fp16"),
+        ("data.share=0", "give more than 0, at most 1"),
+        ("augment.flip=2", "augment.flip is 2.0: give 0 to 1"),
+        ("sampler.name=magic", "known are random"),
+        ("views.query=up", "known are ground and nadir"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_named(change, says):
+    with pytest.raises(ModelError, match=says.replace("?", r"\?")):
+        recipe("frgeo-world", [change])
+
+
+def test_recipes_that_are_none(tmp_path):
+    with pytest.raises(ModelError, match="did you mean frgeo-world"):
+        recipe("frgeo-worlds")
+    loop = tmp_path / "loop.toml"
+    loop.write_text(f'extends = "{loop}"\n')
+    with pytest.raises(ModelError, match="extends itself"):
+        recipe(str(loop))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\n")
+    with pytest.raises(ModelError, match="not a TOML file"):
+        recipe(str(broken))
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelError, match="not a TOML file"):
+        recipe(str(broken))
