@@ -227,7 +227,7 @@ def test_an_unreadable_pair_is_replaced_by_another_id(tiny, run_config, monkeypa
 
 def test_another_recipe_in_the_same_folder_is_refused(tiny, run_config):
     train.run(tiny("train.epochs=1"), run_config())
-    with pytest.raises(ModelError, match=r"another recipe \(train: .*choose another --out"):
+    with pytest.raises(ModelError, match=r"another recipe \(train\.lr: 0\.002 then, 1e-05 now\): choose another --out"):
         train.run(tiny("train.epochs=1", "train.lr=1e-5"), run_config())
 
 

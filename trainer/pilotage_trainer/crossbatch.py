@@ -96,24 +96,35 @@ class CrossBatch:
         self.config, self._ids, self._xyz_m = config, ids, xyz_m
         self.queue = DescriptorQueue(config.batches * batch, descriptor)
         self.mined = self.harder = 0  # negatives found, and those still harder than the hardest of the batch
+        self._last: dict[int, tuple[Ints, Tensor]] = {}  # by side: the samples chosen, and what was stored of them
 
-    def term(self, samples: Ints, query: Tensor, aerial: Tensor, describe: Describe) -> Tensor:
-        """Return the weighted term for a batch, both directions, and store the batch. `describe` is called for DOCB."""
+    def term(self, samples: Ints, query: Tensor, aerial: Tensor, describe: Describe, *, again: bool = False) -> Tensor:
+        """Return the weighted term for a batch, both directions, and store the batch. `describe` is called for DOCB.
+
+        `again`: the same batch at other weights (ASAM's second pass). It has the negatives of the first, and nothing is
+        stored: the batch itself is in the memory by then, and the weights are not those that the run goes on with.
+        """
         cosine = (query * aerial).sum(dim=1)
         in_batch = (query @ aerial.T).detach().fill_diagonal_(-1)
         parts = []
         for anchors, side, rivals in ((query, AERIAL, in_batch), (aerial, QUERY, in_batch.T)):
-            chosen = self._mine(samples, anchors, side, describe)
+            if not again:
+                chosen = self._mine(samples, anchors, side, describe)
+                self._last[side] = chosen, self._stored(chosen, side)
+            chosen, stored = self._last[side]
             has = np.flatnonzero(chosen >= 0)
             if not len(has):
                 continue
-            negative = self._negatives(chosen[has], side, describe).to(anchors.device)
+            negative = self._reloaded(chosen[has], side, describe) if self.config.name == "docb" else stored[has]
+            negative = negative.to(anchors.device)
             similarity = (anchors[has] * negative).sum(dim=1)
-            self.mined += len(has)
-            self.harder += int((similarity.detach() > rivals[has].amax(dim=1)).sum())
+            if not again:
+                self.mined += len(has)
+                self.harder += int((similarity.detach() > rivals[has].amax(dim=1)).sum())
             # d2_pos - d2_neg of unit vectors
             parts.append(functional.softplus(self.config.gamma * 2 * (similarity - cosine[has])).mean())
-        self.queue.push(samples, query, aerial)
+        if not again:
+            self.queue.push(samples, query, aerial)
         return self.config.weight * torch.stack(parts).mean() if parts else query.sum() * 0
 
     def _barred(self, samples: Ints) -> NDArray[np.bool_]:
@@ -144,18 +155,21 @@ class CrossBatch:
         best = similarity.nan_to_num(-torch.inf).argmax(dim=1).numpy()
         return np.asarray(found[np.arange(len(found)), best])
 
-    def _negatives(self, chosen: Ints, side: int, describe: Describe) -> Tensor:
-        """Return a descriptor for every chosen sample: with gradient for DOCB, as stored for XBM-hard."""
+    def _reloaded(self, chosen: Ints, side: int, describe: Describe) -> Tensor:
+        """Return a descriptor for every chosen sample, under the current network and with gradient."""
         unique, where = np.unique(chosen, return_inverse=True)
-        if self.config.name == "docb":
-            return describe(unique, side).float()[torch.from_numpy(where)]
+        return describe(unique, side).float()[torch.from_numpy(where)]
+
+    def _stored(self, chosen: Ints, side: int) -> Tensor:
+        """Return what is stored of every chosen sample; anything for -1."""
         order = np.argsort(self.queue.samples, kind="stable")
         slots = order[np.searchsorted(self.queue.samples[order], chosen)]
         return self.queue.stored[side, slots]
 
     def state(self) -> dict[str, object]:
         """Return what a checkpoint must carry."""
-        return {"stored": self.queue.stored, "samples": torch.from_numpy(self.queue.samples), "next": self.queue._next}
+        queue = {"stored": self.queue.stored, "samples": torch.from_numpy(self.queue.samples), "next": self.queue._next}
+        return {**queue, "mined": self.mined, "harder": self.harder}
 
     def load_state(self, state: dict[str, object]) -> None:
         """Go on with a checkpoint's memory."""
@@ -167,3 +181,4 @@ class CrossBatch:
             )
         self.queue.stored, self.queue.samples = stored.clone(), samples.numpy().copy()
         self.queue._next = int(state["next"])  # type: ignore[call-overload]
+        self.mined, self.harder = (int(state.get(key, 0)) for key in ("mined", "harder"))  # type: ignore[call-overload]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pilotage.errors import ModelError
 from pilotage_trainer.checkpoint import sizes, views
 from pilotage_trainer.data.batches import DrawnBatches
 from pilotage_trainer.data.drawn import DrawnConfig, sources
@@ -44,6 +45,9 @@ class SplitFeed:
     def __init__(self, of: Recipe, split: Split, ranks: Ranks) -> None:
         self.split: Split | None = split
         self._split, self._ranks, self._seed = split, ranks, of.train.seed
+        size = min(of.train.batch, len(np.unique(split.query_id)))
+        if size % ranks.count:
+            raise ModelError(f"a batch of {size} pairs does not split over {ranks.count} processes: change train.batch")
         query, aerial = views(of)
         self._views = query, aerial
         self.reader = PairReader(split, query, aerial, of.augment, ground=of.views.query == "ground")
@@ -57,7 +61,7 @@ class SplitFeed:
         if self.sampler.wants_descriptors(epoch) and self._mined_for != epoch:
             split, (query, aerial) = self._split, self._views
             first = np.unique(split.query_id, return_index=True)[0]
-            rows = np.array([self.reader.aerial_row(s, np.random.default_rng(0)) for s in self._samples_of(first)])
+            rows = np.array([self._aerial_row(s) for s in self._samples_of(first)])
             queries = embed(OneView(split.query, query), "query")
             self.sampler.refresh(queries, embed(OneView(split.aerial, aerial, rows), "aerial"), epoch)
             self._mined_for = epoch
@@ -71,11 +75,14 @@ class SplitFeed:
         found: list[int] = order[np.searchsorted(self._split.query_id[order], ids)].tolist()
         return found
 
+    def _aerial_row(self, sample: int) -> int:
+        """Return the same reference of a sample whenever it is asked for, whoever is asked for with it."""
+        return self.reader.aerial_row(sample, np.random.default_rng(0))
+
     def pictures(self, samples: Ints, side: int) -> Tensor:
         """Return pictures of some samples again, as a test sees them: (B, H, W, 3) uint8."""
         split, view = self._split, self._views[side]
-        rng = np.random.default_rng(0)
-        rows = samples if side == 0 else np.array([self.reader.aerial_row(int(s), rng) for s in samples])
+        rows = samples if side == 0 else np.array([self._aerial_row(int(s)) for s in samples])
         pictures = OneView(split.query if side == 0 else split.aerial, view, rows)
         return torch.from_numpy(np.stack([pictures[i][0] for i in range(len(pictures))]))
 
@@ -93,8 +100,13 @@ class SplitFeed:
 class DrawnFeed:
     """Batches of places drawn anew, with nothing to remember."""
 
-    def __init__(self, of: Recipe, where: Where) -> None:
+    def __init__(self, of: Recipe, where: Where, ranks: Ranks) -> None:
         self.split: Split | None = None
+        if of.train.batch % ranks.count:
+            raise ModelError(
+                f"a batch of {of.train.batch} pairs does not split over {ranks.count} processes: change train.batch"
+            )
+        self._ranks = ranks
         config = options_as(DrawnConfig, of.data.options, "data.options")
         self._count, self._seed = config.steps_per_epoch, of.train.seed
         self._draw = config.draw(pairs=of.train.batch, side_px=sizes(of)[0][0])
@@ -103,7 +115,14 @@ class DrawnFeed:
     def epoch(self, epoch: int, embed: Embed) -> DrawnBatches:
         """Draw."""
         return DrawnBatches(
-            self._sources, self._weights, config=self._draw, count=self._count, seed=self._seed, epoch=epoch
+            self._sources,
+            self._weights,
+            config=self._draw,
+            count=self._count,
+            seed=self._seed,
+            epoch=epoch,
+            rank=self._ranks.rank,
+            ranks=self._ranks.count,
         )
 
     def state(self) -> dict[str, Any]:
@@ -117,6 +136,6 @@ class DrawnFeed:
 def open_feed(of: Recipe, where: Where, ranks: Ranks) -> SplitFeed | DrawnFeed:
     """Return the feed that a recipe's data section asks for."""
     if of.data.kind == "drawn":
-        return DrawnFeed(of, where)
+        return DrawnFeed(of, where, ranks)
     split = open_part(of, of.data.train, where=where, sizes=views(of))
     return SplitFeed(of, few_shot(split, of.data.share, of.train.seed), ranks)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,21 +24,24 @@ COLUMNS = ("step", "epoch", "loss", "lr", "scale", "gradient_norm", "pairs_per_s
 class Ledger:
     """The log of one run. Rows after the checkpoint that a run resumes from are dropped: they will be written again."""
 
-    def __init__(self, out: Path, steps: int, *, writes: bool = True, quiet: bool = False) -> None:
+    def __init__(self, out: Path, steps: int, *, epoch: int = 0, writes: bool = True, quiet: bool = False) -> None:
         self._writes, self._quiet = writes, quiet
         self._log: TextIO | None = None
         self._validation: TextIO | None = None
         self._board: Any = None
         if writes:
-            self._log = _open_after(out / "log.csv", steps)
-            self._validation = _open_after(out / "validation.jsonl", steps)
+            self._log = _open_with(out / "log.csv", lambda line: _row_stands(line, steps), resumes=steps > 0)
+            # a checkpoint at the last step of an epoch is older than that epoch's validation, of the same step
+            self._validation = _open_with(
+                out / "validation.jsonl", lambda line: _validation_stands(line, steps, epoch), resumes=steps > 0
+            )
             self._rows = csv.writer(self._log, lineterminator="\n")
             if self._log.tell() == 0:
                 self._rows.writerow(COLUMNS)
             if find_spec("tensorboard") is not None:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._board = SummaryWriter(str(out / "tensorboard"), purge_step=steps or None)
+                self._board = SummaryWriter(str(out / "tensorboard"), purge_step=steps + 1 if steps else None)
         self._bar: Progress | None = None
         self._waited_s = 0.0
         self._last_s = self._saved_s = time.monotonic()
@@ -117,6 +121,7 @@ class Ledger:
         for stream in (self._log, self._validation):
             if stream is not None:
                 stream.flush()
+                os.fsync(stream.fileno())
 
     def saved(self) -> None:
         """Note that a checkpoint was written."""
@@ -128,14 +133,24 @@ class Ledger:
         return time.monotonic() - self._saved_s
 
 
-def _open_after(path: Path, steps: int) -> TextIO:
-    """Open a log for writing after what it says up to a step."""
-    kept: list[str] = []
-    if path.is_file() and steps:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            text = line.split(",")[0] if path.suffix == ".csv" else str(json.loads(line)["step"])
-            if not text.isdigit() or int(text) <= steps:
-                kept.append(line)
-    stream = path.open("w", encoding="utf-8", newline="")
-    stream.write("".join(f"{line}\n" for line in kept))
-    return stream
+def _open_with(path: Path, stands: Callable[[str], bool], *, resumes: bool) -> TextIO:
+    """Open a log to go on with the lines that stand; what a cut run left half written does not."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if resumes and path.is_file() else []
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(f"{line}\n" for line in lines if stands(line)), encoding="utf-8", newline="")
+    part.replace(path)  # whole: a run that is cut while it starts keeps its log
+    return path.open("a", encoding="utf-8", newline="")
+
+
+def _row_stands(line: str, steps: int) -> bool:
+    values = line.split(",")
+    step = values[0]
+    return len(values) == len(COLUMNS) and (step == COLUMNS[0] or (step.isdigit() and int(step) <= steps))
+
+
+def _validation_stands(line: str, steps: int, epoch: int) -> bool:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return False
+    return bool(values["step"] <= steps and values["epoch"] <= epoch)

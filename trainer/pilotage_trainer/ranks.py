@@ -25,8 +25,16 @@ class Ranks:
         if count == 1:
             return cls()
         if not dist.is_initialized():
+            if device.type == "cuda":
+                torch.cuda.set_device(device)  # or all would speak through the first one
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), count)
+
+    def leave(self) -> None:
+        """Take leave of the others, at the end of a run."""
+        if self.count > 1:
+            dist.barrier()
+            dist.destroy_process_group()
 
     @property
     def first(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import sys
 import types
 import typing
@@ -110,6 +111,23 @@ class TrainConfig:
             raise ModelError(
                 f"train.batch {self.batch}, epochs {self.epochs:g}, lr {self.lr:g}: give 2 or more, and above 0"
             )
+        others = (
+            "weight_decay",
+            "warm_up_epochs",
+            "floor",
+            "clip_norm",
+            "clip_value",
+            "asam_rho",
+            "validate_epochs",
+            "seed",
+        )
+        for name in others:
+            if not getattr(self, name) >= 0:
+                raise ModelError(f"train.{name} is {getattr(self, name)}: give 0 or more")
+        if not (math.isfinite(self.lr) and math.isfinite(self.epochs) and 0 <= self.ema < 1):
+            raise ModelError(
+                f"train.lr {self.lr:g}, epochs {self.epochs:g}, ema {self.ema:g}: finite, and 0 <= ema < 1"
+            )
         if self.schedule not in ("cosine", "cosine-epoch") or self.amp not in ("off", "bf16", "fp16"):
             raise ModelError(
                 f"train.schedule {self.schedule!r}, amp {self.amp!r}: cosine or cosine-epoch; off, bf16 or fp16"
@@ -151,7 +169,10 @@ def names() -> list[str]:
 def recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return a recipe by name, or from a .toml file, with `section.key=value` changes on top."""
     values = _values(name, ())
-    for text in overrides:
+    # options belong to a name, so names come first in whatever order they were given
+    for text in sorted(
+        overrides, key=lambda text: text.partition("=")[0].strip().endswith((".name", ".kind")) is False
+    ):
         _override(values, text)
     return Recipe.from_dict(values)
 
@@ -163,8 +184,9 @@ def options_as(kind: type[T], options: Mapping[str, Any], where: str) -> T:
 
 def _values(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
-    if name in above:
-        raise ModelError(f"recipe {name!r} extends itself: {' -> '.join([*above, name])}")
+    here = str(path.resolve())
+    if here in above:
+        raise ModelError(f"recipe {name!r} extends itself: {' -> '.join([*above, here])}")
     if not path.is_file():
         near = difflib.get_close_matches(name, names(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(names())}"
@@ -174,7 +196,9 @@ def _values(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a TOML file ({error})") from error
     base = values.pop("extends", None)
-    merged = _values(str(base), (*above, name)) if base is not None else {}
+    if isinstance(base, str) and base.endswith(".toml"):
+        base = str(path.parent / base)  # beside the file that names it, wherever it is read from
+    merged = _values(str(base), (*above, here)) if base is not None else {}
     _merge(merged, values)
     merged["name"] = path.stem
     return merged
@@ -187,6 +211,8 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[key] = value
             continue
         section = into.setdefault(key, {})
+        if not isinstance(section, dict):  # a section where a value belongs: reading it says so
+            section = into[key] = {}
         for naming in ("name", "kind"):
             if naming in value and section.get(naming) != value[naming]:
                 section.pop("options", None)

@@ -151,6 +151,8 @@ class SamplerConfig:
             raise ModelError(
                 f"sampler picks {self.pick} of {self.near} neighbours: give pick <= near, refresh_epochs >= 1"
             )
+        if self.pool < 2 or self.top < 1:
+            raise ModelError(f"sampler searches {self.pool} samples for {self.top}: give pool >= 2, top >= 1")
 
 
 class Sampler:

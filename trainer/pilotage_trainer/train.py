@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from pilotage.errors import ModelError
 from pilotage_trainer import checkpoint, metrics
 from pilotage_trainer.crossbatch import CrossBatch
-from pilotage_trainer.data.feed import Batch, OneView
+from pilotage_trainer.data.feed import Batch, OneView, too_near
 from pilotage_trainer.data.kinds import Where, open_part
 from pilotage_trainer.data.split import Split
 from pilotage_trainer.describe import Normalise, embed
@@ -75,7 +75,13 @@ class Trainer:
         self.memory = self._memory()
         self.steps, self.epoch, self.batch_in_epoch = 0, 0, 0
         self.spent_s = 0.0
-        self.unreadable: set[str] = set()
+        self.unreadable: set[str] = set()  # of the training set
+        self.grey: set[str] = set()  # of any set: grey pictures stood in for them when they were described
+        if self.memory is not None and of.train.checkpoint_gradients and _has_batch_norm(self.model):
+            raise ModelError(
+                "train.checkpoint_gradients with cross_batch and batch norm: what is reloaded would be described "
+                "twice, with other statistics each time; leave one of them off"
+            )
 
     def _memory(self) -> CrossBatch | None:
         of, split = self.of, self.feed.split
@@ -121,10 +127,12 @@ class Trainer:
         loss = self._backward(query, aerial, samples, batch)
         if self.asam is not None:
             self.asam.climb()
-            self._backward(query, aerial, samples, batch)
+            self._backward(query, aerial, samples, batch, again=True)
             self.asam.back()
         self.scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.learnt, train.clip_norm or torch.inf)
+        if not torch.isfinite(norm) and not self.scaler.is_enabled():  # fp16 passes such a step over by itself
+            self._keep(batch, f"the gradient's norm is {norm.item()}")
         if train.clip_value > 0:
             torch.nn.utils.clip_grad_value_(self.learnt, train.clip_value)
         self.scaler.step(self.optimiser)
@@ -134,18 +142,21 @@ class Trainer:
             self.average.update(self.model, self.steps)
         return loss, float(norm)
 
-    def _backward(self, query: Tensor, aerial: Tensor, samples: Any, batch: Batch) -> float:
+    def _backward(self, query: Tensor, aerial: Tensor, samples: Any, batch: Batch, *, again: bool = False) -> float:
         """Put the gradient of the loss into the parameters."""
         torch.manual_seed(self.of.train.seed * 1_000_003 + self.steps)  # dropout is a function of the step
         with self.autocast():
             rows = self.model(query, aerial)
         queries, aerials = (self.ranks.gather(side.float()) for side in rows)
-        ignore = None if batch.ignore is None else batch.ignore.to(self.device)
+        ignore = batch.ignore
+        if ignore is not None and self.ranks.count > 1 and self.feed.split is not None:
+            ignore = too_near(self.feed.split, samples)  # other ranks may have replaced pairs of theirs
+        ignore = None if ignore is None else ignore.to(self.device)
         loss = self.loss(queries, aerials, ignore)
         if self.memory is not None and self.epoch >= self.of.cross_batch.start_epoch:
-            loss = loss + self.memory.term(samples, queries, aerials, self._describe_again)
+            loss = loss + self.memory.term(samples, queries, aerials, self._describe_again, again=again)
         if not torch.isfinite(loss):
-            self._keep(batch, loss)
+            self._keep(batch, f"loss is {loss.item()}")
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.ranks.average(self.learnt)
@@ -161,21 +172,25 @@ class Trainer:
         encoder.train()
         return found.float()
 
-    def _keep(self, batch: Batch, loss: Tensor) -> None:
-        """Keep the batch that broke the run, and stop."""
-        bad = self.config.out / _BAD_BATCH
+    def _keep(self, batch: Batch, what: str) -> None:
+        """Keep the batch that broke the run, with the run as it was before it, and stop."""
+        if self.asam is not None:
+            self.asam.back()
+        bad = self.config.out / (_BAD_BATCH if self.ranks.first else f"rank{self.ranks.rank}-{_BAD_BATCH}")
         bad.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(bad, query=batch.query.numpy(), aerial=batch.aerial.numpy(), samples=batch.samples)
-        raise ModelError(
-            f"loss is {loss.item()} at step {self.steps}: the batch is in {bad}; lower train.lr or set train.clip_norm"
-        )
+        ignore = {} if batch.ignore is None else {"ignore": batch.ignore.numpy()}
+        pictures = {"query": batch.query.numpy(), "aerial": batch.aerial.numpy(), "samples": batch.samples}
+        np.savez_compressed(bad, step=self.steps, **pictures, **ignore)  # type: ignore[arg-type]
+        if self.ranks.first:
+            self.save(bad.with_suffix(".state"))
+        raise ModelError(f"{what} at step {self.steps}: the batch is in {bad}; lower train.lr or set train.clip_norm")
 
     def embed(self, pictures: OneView, side: str) -> Tensor:
-        """Describe pictures with the network as it is; each rank takes its share."""
+        """Describe pictures with the network as it is, each rank its share. Unreadable ones are grey, and noted."""
         mine = torch.arange(len(pictures))[self.ranks.rank :: self.ranks.count]
         encoder = self.model.query if side == "query" else self.model.aerial
         share = OneView(pictures.images, pictures.view, pictures.rows[mine.numpy()])
-        found, _ = embed(
+        found, unreadable = embed(
             encoder,
             share,
             self.normalise,
@@ -184,8 +199,9 @@ class Trainer:
             autocast=self.autocast,
         )
         out = torch.empty(len(pictures), found.shape[1])
-        for rank, part in enumerate(self.ranks.collect(found)):
+        for rank, (part, names) in enumerate(self.ranks.collect((found, unreadable))):
             out[rank :: self.ranks.count] = part
+            self.grey.update(names)
         return out
 
     def note_unreadable(self, batch: Batch) -> None:
@@ -204,7 +220,7 @@ class Trainer:
         """Return what is kept of the run: the average where there is one."""
         return self.average.state if self.average is not None else dict(self.model.state_dict())
 
-    def save(self) -> None:
+    def save(self, path: Path | None = None) -> None:
         """Write everything that a later run needs to go on."""
         state: dict[str, Any] = {
             "recipe": self.of.to_dict(),
@@ -222,11 +238,14 @@ class Trainer:
             "spent_s": self.spent_s,
             "unreadable": sorted(self.unreadable),
         }
-        checkpoint.save(self.path, state)
+        checkpoint.save(path or self.path, state)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the out folder, if there is one."""
         if not self.path.is_file():
+            others = sorted(path.name for path in self.config.out.glob("*.pt"))
+            if others and (self.config.out / "log.csv").is_file():
+                raise ModelError(f"{self.config.out}: holds another run ({', '.join(others)}): choose another --out")
             return False
         state = checkpoint.load(self.path)
         was = Recipe.from_dict(state["recipe"])
@@ -251,7 +270,8 @@ class Trainer:
 def device_of(config: RunConfig) -> torch.device:
     """Return the device that was asked for, or the best there is."""
     if config.device:
-        return torch.device(config.device)
+        spread = config.device == "cuda" and "LOCAL_RANK" in os.environ
+        return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if spread else config.device)
     return (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if torch.cuda.is_available()
@@ -274,9 +294,21 @@ def _checkpoint_gradients(model: torch.nn.Module) -> None:
 
 
 def _differences(was: Recipe, now: Recipe) -> str:
-    a, b = was.to_dict(), now.to_dict()
+    a, b = _flat(was.to_dict()), _flat(now.to_dict())
     keys = [k for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
     return "; ".join(f"{key}: {a.get(key)} then, {b.get(key)} now" for key in keys)
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Return values by their whole keys: train.lr."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return out
+
+
+def _has_batch_norm(model: torch.nn.Module) -> bool:
+    return any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
 def run(of: Recipe, config: RunConfig) -> Path:
@@ -290,18 +322,35 @@ def run(of: Recipe, config: RunConfig) -> Path:
     feed = open_feed(of, where, ranks)
     held_out = {part: open_part(of, part, where=where, sizes=checkpoint.views(of)) for part in of.data.validate}
     trainer = Trainer(of, feed, config, ranks)
-    if trainer.resume():
+    resumed = trainer.resume()
+    if trainer.epoch >= of.train.epochs:
+        print(f"{trainer.path} is finished, at step {trainer.steps}", flush=True)
+        ranks.leave()
+        return trainer.path
+    if resumed and ranks.first:
         print(f"resuming {trainer.path} at step {trainer.steps}", flush=True)
-    with Ledger(config.out, trainer.steps, writes=ranks.first, quiet=config.quiet) as ledger, _Stop() as stop:
+    at = {"steps": trainer.steps, "epoch": trainer.epoch}
+    with Ledger(config.out, **at, writes=ranks.first, quiet=config.quiet) as ledger, _Stop() as stop:
         _learn(trainer, held_out, ledger, stop)
-    for name in sorted(trainer.unreadable):
-        print(f"could not be read: {name}", flush=True)
+    if ranks.first:
+        _say(trainer)
+    ranks.leave()
     return trainer.path
+
+
+def _say(trainer: Trainer) -> None:
+    """Say at the end what a log does not show."""
+    for name in sorted(trainer.unreadable | trainer.grey):
+        print(f"could not be read: {name}", flush=True)
+    memory = trainer.memory
+    if memory is not None and memory.mined:
+        share = memory.harder / memory.mined
+        print(f"{memory.mined} negatives from other batches, {share:.0%} harder than any of their own", flush=True)
 
 
 def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger, stop: _Stop) -> None:
     train, config = trainer.of.train, trainer.config
-    while trainer.epoch < train.epochs:
+    while trainer.epoch < train.epochs and not 0 < config.max_steps <= trainer.steps:
         batches = trainer.feed.epoch(trainer.epoch, trainer.embed)
         count = min(len(batches), max(1, round((train.epochs - trainer.epoch) * len(batches))))
         loader = _loader(batches, range(trainer.batch_in_epoch, count), config)
@@ -312,13 +361,14 @@ def _learn(trainer: Trainer, held_out: dict[str, Split], ledger: Ledger, stop: _
             trainer.batch_in_epoch += 1
             trainer.note_unreadable(batch)
             trainer.spent_s += ledger.step(trainer, loss, norm, len(batch.samples))
-            over = stop.asked or trainer.steps == config.max_steps
+            over = any(trainer.ranks.collect(stop.asked)) or trainer.steps == config.max_steps
             if trainer.ranks.first and (over or ledger.since_saved_s > config.save_s):
                 ledger.flush()
                 trainer.save()
                 ledger.saved()
             if over:
-                print(f"stopped at step {trainer.steps}; run again to go on", flush=True)
+                if trainer.ranks.first:
+                    print(f"stopped at step {trainer.steps}; run again to go on", flush=True)
                 return
         trainer.epoch, trainer.batch_in_epoch = trainer.epoch + 1, 0
         last = trainer.epoch >= train.epochs
@@ -337,7 +387,13 @@ def _loader(batches: Dataset[Batch], rows: range, config: RunConfig) -> DataLoad
         num_workers=config.workers,
         prefetch_factor=3 if config.workers else None,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_ctrl_c_alone,
     )
+
+
+def _leave_ctrl_c_alone(_: int) -> None:
+    """Let the trainer decide what Ctrl-C does: a terminal sends it to the workers too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

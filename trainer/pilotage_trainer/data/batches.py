@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from pilotage.errors import ModelError
 from pilotage.values import Rgb
 from pilotage_trainer.data.augment import footprint_mask, mask_out, photometric, turn_both
 from pilotage_trainer.data.feed import Batch
@@ -50,6 +51,12 @@ class DrawConfig:
     offset: float = 0.15  # of the tile: how far the camera may stand from the middle of its tile
     apart: float = 0.6  # of the tile: closer pairs are neither positive nor negative
 
+    def __post_init__(self) -> None:
+        if self.places < 1 or self.pairs < 2 or self.pairs % self.places:
+            raise ModelError(
+                f"{self.pairs} pairs of {self.places} places: give a number of pairs that they share evenly"
+            )
+
 
 class DrawnBatches(Dataset[Batch]):
     """The batches of one epoch; a batch is a function of the seed, the epoch and its number."""
@@ -63,21 +70,25 @@ class DrawnBatches(Dataset[Batch]):
         count: int,
         seed: int,
         epoch: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self._sources = list(sources)
         self._weights = np.asarray(weights, np.float64) / np.sum(weights)
         self._config, self._count = config, count
-        self._seed, self._epoch = seed, epoch
+        self._seed, self._epoch, self._rank, self._ranks = seed, epoch, rank, ranks
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Batch:
-        """Draw a batch."""
+        """Draw a batch; with several ranks, each keeps its own rows of it."""
         cv2.setNumThreads(1)
         query, aerial, ignore = self.draw(np.random.default_rng([self._seed, self._epoch, index]))
         samples = index * len(query) + np.arange(len(query))
-        return Batch(torch.from_numpy(query), torch.from_numpy(aerial), samples, torch.from_numpy(ignore))
+        share = len(query) // self._ranks
+        own = slice(self._rank * share, (self._rank + 1) * share)
+        return Batch(torch.from_numpy(query[own]), torch.from_numpy(aerial[own]), samples, torch.from_numpy(ignore))
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         """Draw one batch."""

@@ -39,6 +39,8 @@ class DrawnConfig:
 def sources(config: DrawnConfig, *, orthophotos: Path | None, cache: Path) -> tuple[list[Source], list[float]]:
     """Return the places to learn from, with how often each is drawn."""
     world = WorldConfig(size_m=config.world_size_m)
+    if not config.train_seeds:
+        raise ModelError("data.options.train_seeds is missing: which worlds are drawn from?")
     cache.mkdir(parents=True, exist_ok=True)
     seeds = track(config.train_seeds, "worlds", len(config.train_seeds), unit="world")
     found: list[Source] = [WorldSource(cached_world(seed, cache, world)) for seed in seeds]

@@ -52,6 +52,8 @@ class PairReader:
     """Reads pairs of a split in the views of a recipe."""
 
     def __init__(self, split: Split, query: View, aerial: View, augment: AugmentConfig, *, ground: bool) -> None:
+        if augment.shift and not (ground and aerial.polar and query.fov_deg == 360):
+            raise ModelError("augment.shift rolls a whole panorama and a polar strip: it needs views.aerial_polar=true")
         self.split, self.query_view, self.aerial_view = split, query, aerial
         self.augment, self.ground = augment, ground
         self._order = np.argsort(split.aerial_id, kind="stable")
@@ -119,8 +121,9 @@ class PlannedBatches(Dataset[Batch]):
                 return self._reader.pair(int(samples[row]), rng)
             except ImageError as error:
                 unreadable.append(str(error))
-            spare = np.flatnonzero(~np.isin(split.query_id, split.query_id[samples]))
-            spare = spare[self._rank :: self._ranks]  # no two ranks take the same one
+            others = np.setdiff1d(split.query_id, split.query_id[samples])
+            others = others[self._rank :: self._ranks]  # no two ranks take the same id
+            spare = np.flatnonzero(np.isin(split.query_id, others))
             if not len(spare):
                 break
             samples[row] = spare[rng.integers(len(spare))]

@@ -75,6 +75,8 @@ class Split:
             "query_id": (self.query_id.shape, (len(self.query),)),
             "aerial_id": (self.aerial_id.shape, (len(self.aerial),)),
         }
+        if self.semi_id is not None:
+            shapes["semi_id"] = (self.semi_id.shape, (len(self.query), *self.semi_id.shape[1:2]))
         if self.query_xyz_m is not None:
             shapes["query_xyz_m"] = (self.query_xyz_m.shape, (len(self.query), 3))
         if self.aerial_xyz_m is not None:

@@ -123,19 +123,31 @@ def _query(source: WorldSource, place_m: NDArray[np.float64], config: PlacesConf
         return source.view_camera(north, east, **size, rng=rng, error=1.0, offset=config.offset)  # type: ignore[arg-type]
     reach = config.offset * config.tile_m
     n, e = north + rng.uniform(-reach, reach), east + rng.uniform(-reach, reach)
+    for _ in range(60):
+        if _open_ground(source.world, n, e):
+            break
+        n, e = north + rng.uniform(-reach, reach), east + rng.uniform(-reach, reach)
+    else:
+        n, e = north, east  # built up all around: the place itself is open
     panorama = Panorama(width=config.query_width_px, height=config.query_height_px)
     return render_ground(source.world, north_m=n, east_m=e, yaw_rad=0.0, panorama=panorama)
+
+
+def _open_ground(world: World, north_m: float, east_m: float) -> bool:
+    """Whether a camera can stand there: nothing within a metre and a half is high."""
+    row, column = (int((world.size_m / 2 + v) / world.gsd_m) for v in (-north_m, east_m))
+    around = slice(max(row - 3, 0), row + 4), slice(max(column - 3, 0), column + 4)
+    height_m = np.asarray(world.surface_m[around]) - np.asarray(world.terrain_m[around])
+    return bool(height_m.size and height_m.max() <= _CLEAR_M)
 
 
 def _places(world: World, config: PlacesConfig, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return (N, 2) north and east: places to stand on, none too near to another, all tiles inside the world."""
     reach = world.size_m / 2 - config.tile_m / 2 - _BORDER_M
-    height = np.asarray(world.surface_m) - np.asarray(world.terrain_m)
     found: list[NDArray[np.float64]] = []
     for _ in range(60 * config.places):
         place = rng.uniform(-reach, reach, 2)
-        row, column = (int((world.size_m / 2 + v) / world.gsd_m) for v in (-place[0], place[1]))
-        if config.view == "ground" and height[row - 3 : row + 4, column - 3 : column + 4].max() > _CLEAR_M:
+        if config.view == "ground" and not _open_ground(world, float(place[0]), float(place[1])):
             continue
         if found and np.min(np.linalg.norm(np.array(found) - place, axis=1)) < config.apart_m:
             continue

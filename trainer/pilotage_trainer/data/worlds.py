@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,8 +32,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
-        with suppress(OSError):  # somebody was quicker: theirs is the same
+        try:
             part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else somebody was quicker: theirs is the same
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
