@@ -13,19 +13,16 @@ if any(find_spec(module) is None for module in ("torch", "torchvision", "timm", 
 def untrained(tmp_path_factory):
     import torch
 
-    from pilotage_trainer import checkpoint, recipes
-    from pilotage_trainer.data.batches import BatchConfig
+    from pilotage_trainer import checkpoint
+    from pilotage_trainer.recipe import recipe
 
-    recipe = dataclasses.replace(
-        recipes.recipe("nadir-512"), name="untrained", batch=BatchConfig(side_px=64, ground_m=(40.0, 60.0))
-    )
+    small = ["views.query_px=[64, 64]", "views.aerial_px=[64, 64]", "views.ground_size_m=[40.0, 60.0]"]
+    of = dataclasses.replace(recipe("nadir-512", small), name="untrained")
     torch.manual_seed(0)
-    model = checkpoint.build(recipe)
     path = tmp_path_factory.mktemp("run") / "untrained.pt"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recipes.RECIPES, "untrained", recipe)
-        checkpoint.save(path, {"recipe": "untrained", "ema": model.state_dict(), "steps": 0})
-        yield path
+    state = {"weights": checkpoint.build(of).state_dict(), "steps": 0}
+    checkpoint.save(path, {"recipe": of.to_dict(), "preprocessing": checkpoint.preprocessing(of), **state})
+    return path
 
 
 @pytest.fixture(scope="session", params=["fp16", "fp32"])

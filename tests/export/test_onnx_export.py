@@ -12,18 +12,18 @@ from pilotage_export import cli, onnx_export
 from pilotage_export.onnx_export import export, sample_images
 from pilotage_trainer import checkpoint
 from pilotage_trainer.evaluate import describer
-from pilotage_trainer.recipes import RECIPES
+from pilotage_trainer.recipe import names, recipe
 
 
 def test_the_engine_describes_as_torch_does(exported, untrained):
     path, contract, proof = exported
-    model, recipe = checkpoint.trained(untrained)
-    images = sample_images(recipe, count=5)
+    model, of = checkpoint.trained(untrained)
+    images = sample_images(of, count=5)
     with open_engine(path) as engine:
         described = engine.run(images)
         one = engine.run(images[2:3])
     assert described.dtype == np.float32 and described.shape == (5, 512)
-    assert np.sum(described * describer(model, recipe)(images), axis=1).min() >= 0.999
+    assert np.sum(described * describer(model.query, of)(images), axis=1).min() >= 0.999
     np.testing.assert_allclose(np.linalg.norm(described, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(one[0], described[2], atol=2e-3)  # the batch is dynamic
     assert proof["min_cosine"] >= (0.999 if contract.precision == "fp16" else 0.999999)
@@ -67,10 +67,10 @@ def test_half_precision_is_half_the_size_and_below_15_mb(exported):
 
 
 def test_one_training_has_one_id_in_every_precision(untrained, exported):
-    model, recipe = checkpoint.trained(untrained)
-    assert exported[1].model_id == onnx_export.model_id(model, recipe.name)
-    with_other_weights = checkpoint.build(recipe)
-    assert onnx_export.model_id(with_other_weights, recipe.name) != exported[1].model_id
+    model, of = checkpoint.trained(untrained)
+    assert exported[1].model_id == onnx_export.model_id(model.query, of.name)
+    with_other_weights = checkpoint.build(of)
+    assert onnx_export.model_id(with_other_weights.query, of.name) != exported[1].model_id
 
 
 def test_a_blank_picture_gives_numbers(exported):
@@ -104,8 +104,9 @@ def test_an_unknown_precision_is_refused(untrained, tmp_path):
 
 
 def test_the_proof_is_on_ground_no_recipe_trains_on():
-    for recipe in RECIPES.values():
-        assert onnx_export.PROOF_SEED not in (*recipe.world_seeds, *recipe.validation_seeds)
+    for name in names():
+        options = recipe(name).data.options
+        assert onnx_export.PROOF_SEED not in (*options.get("train_seeds", ()), *options.get("val_seeds", ()))
 
 
 def test_the_command_says_what_it_wrote(untrained, tmp_path, capsys):

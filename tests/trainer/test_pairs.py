@@ -8,7 +8,7 @@ from pilotage.contract import FILL_RGB
 from pilotage.errors import ImageError
 from pilotage.world.generate import WorldConfig
 from pilotage_trainer.data.augment import footprint_mask, mask_out, photometric, turn_both
-from pilotage_trainer.data.batches import BatchConfig, Pairs, _too_close
+from pilotage_trainer.data.batches import DrawConfig, DrawnBatches, _too_close
 from pilotage_trainer.data.orthophotos import OrthophotoSource
 from pilotage_trainer.data.worlds import WorldSource, cached_world
 
@@ -69,13 +69,18 @@ def test_an_exact_camera_over_a_world_sees_its_ground(world_source):
 
 
 def test_a_batch_is_hard_masked_and_repeatable(world_source, picture):
-    config = BatchConfig(pairs=16, places=2, side_px=48, ground_m=(40.0, 60.0))
-    pairs = Pairs([world_source, picture], [0.5, 0.5], config=config, seed=0)
-    query, aerial, ignore = pairs.draw(np.random.default_rng(1))
-    again = pairs.draw(np.random.default_rng(1))
-    assert query.shape == aerial.shape == (16, 48, 48, 3) and query.dtype == np.uint8
+    config = DrawConfig(pairs=16, places=2, side_px=48, ground_m=(40.0, 60.0))
+    epochs = [
+        DrawnBatches([world_source, picture], [0.5, 0.5], config=config, count=3, seed=0, epoch=epoch)
+        for epoch in (0, 0, 1)
+    ]
+    one, again, later = (batches[1] for batches in epochs)
+    assert one.query.shape == one.aerial.shape == (16, 48, 48, 3) and len(epochs[0]) == 3
+    ignore = one.ignore.numpy()
     assert ignore.shape == (16, 16) and (ignore == ignore.T).all() and not ignore.diagonal().any()
-    assert all(np.array_equal(a, b) for a, b in zip((query, aerial, ignore), again, strict=True))
+    for key in ("query", "aerial", "ignore"):
+        assert (getattr(one, key) == getattr(again, key)).all()
+    assert not (one.query == later.query).all() and not (one.query == epochs[0][0].query).all()
 
 
 def test_only_near_pairs_of_one_source_are_left_out():
