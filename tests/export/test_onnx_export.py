@@ -135,3 +135,11 @@ def test_a_missing_extra_is_the_pip_line_and_exit_1(module, tmp_path, monkeypatc
     monkeypatch.setattr("pilotage_trainer.extras.find_spec", lambda name: None if name == module else object())
     assert cli.main(["onnx", "x.pt", "-o", str(tmp_path / "x.onnx")]) == 1
     assert f"needs {module}: pip install 'pilotage[export]'" in capsys.readouterr().err
+
+
+def test_two_branches_are_refused_in_a_line(tmp_path):
+    of = recipe("frgeo-world")
+    state = {"weights": checkpoint.build(of).state_dict(), "steps": 0}
+    checkpoint.save(tmp_path / "x.pt", {"recipe": of.to_dict(), "preprocessing": checkpoint.preprocessing(of), **state})
+    with pytest.raises(ModelError, match=r"frgeo-512 for ground views: only FRGeo with shared weights"):
+        export(tmp_path / "x.pt", tmp_path / "x.onnx")
