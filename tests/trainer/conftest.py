@@ -21,6 +21,14 @@ TINY = (
 )
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Threads that wait for one another on a busy machine make small networks ten times slower."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def world_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("worlds")

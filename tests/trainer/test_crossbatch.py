@@ -222,3 +222,77 @@ def test_configs_that_make_no_sense_are_refused(options):
 def test_a_radius_without_positions_is_refused():
     with pytest.raises(ModelError, match="apart_m is 25, but the data set has no positions"):
         CrossBatch(CrossBatchConfig(name="docb", apart_m=25.0), np.arange(4), batch=2, descriptor=3)
+
+
+@pytest.mark.parametrize("name", ["docb", "xbm-hard"])
+def test_a_second_pass_has_the_negatives_of_the_first_and_stores_nothing(name):
+    """ASAM's gradient at the perturbed weights is that of the same loss; by then the batch itself is in the memory."""
+    toy = Toy()
+    made = filled(name, toy, batches=7)  # full: storing the batch overwrites the oldest
+    query, aerial = toy.batch(ANCHORS)
+    first = made.term(ANCHORS, query, aerial, toy.describe).item()
+    counted, samples, stored = (made.mined, made.harder), made.queue.samples.copy(), made.queue.stored.clone()
+    assert set(ANCHORS) <= set(samples)
+    assert made.term(ANCHORS, query, aerial, toy.describe, again=True).item() == first  # the weights stand still
+    toy.drift(0.1)
+    moved = made.term(ANCHORS, *toy.batch(ANCHORS), toy.describe, again=True)
+    assert moved.item() != first
+    assert (made.mined, made.harder) == counted and np.array_equal(made.queue.samples, samples)
+    assert torch.equal(made.queue.stored, stored)
+
+
+def test_counts_are_resumed():
+    toy = Toy()
+    made, other = filled("docb", toy), memory("docb")
+    made.term(ANCHORS, *toy.batch(ANCHORS), toy.describe)
+    other.load_state(made.state())
+    assert (other.mined, other.harder) == (made.mined, made.harder) == (10, made.harder)
+
+
+def test_the_real_network_reloads_its_hardest_after_some_steps(in_memory, tiny, run_config):
+    """With a guard of the whole queue: the arg-max under the weights before the step, which the stored vectors miss."""
+    from pilotage_trainer import feeds, train
+    from pilotage_trainer.ranks import Ranks
+
+    of = tiny(
+        "cross_batch.name=docb", "cross_batch.batches=8", "cross_batch.guard=99", "cross_batch.start_epoch=0",
+        "train.batch=4", "train.lr=2e-2", "train.warm_up_epochs=0",
+    )  # fmt: skip
+    split = in_memory(range(28), size=(32, 128), tile_size=(64, 64))
+    trainer = train.Trainer(of, feeds.SplitFeed(of, split, Ranks()), run_config())
+    batches = trainer.feed.epoch(0, trainer.embed)
+    for i in range(6):
+        trainer.step(batches[i], 0.5)
+    queue, last = trainer.memory.queue, batches[6]
+    held = queue.samples[queue.samples >= 0]
+    stored = queue.stored[:, queue.samples >= 0].clone()
+    with torch.no_grad():
+        fresh = [trainer._describe_again(held, side) for side in (QUERY, AERIAL)]
+        anchors = trainer.model(trainer.normalise(last.query), trainer.normalise(last.aerial))
+    trainer.step(last, 0.5)
+    differs = 0
+    for side in (QUERY, AERIAL):
+        hardest, stale = (held[(anchors[1 - side] @ rows[side].T).argmax(dim=1).numpy()] for rows in (fresh, stored))
+        assert trainer.memory._last[side][0].tolist() == hardest.tolist()
+        differs += int((stale != hardest).sum())
+    assert len(held) == 24 and differs  # what was stored would have chosen otherwise
+
+
+def test_batch_norm_treats_what_is_reloaded_as_a_batch_and_remembers_nothing(in_memory, tiny, run_config):
+    """By its running statistics the network would learn to tell reloaded pictures from the batch's own."""
+    from pilotage_trainer import feeds, train
+    from pilotage_trainer.ranks import Ranks
+
+    of = tiny("cross_batch.name=docb", "model.backbone=resnet10t", "model.options.width=32", "train.batch=6")
+    split = in_memory(range(12), size=(32, 128), tile_size=(64, 64))
+    trainer = train.Trainer(of, feeds.SplitFeed(of, split, Ranks()), run_config())
+    trainer.model.train()
+    before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+    batch = trainer.feed.epoch(0, trainer.embed)[0]
+    with torch.no_grad():
+        again = trainer._describe_again(batch.samples, QUERY)
+    assert all(torch.equal(value, before[key]) for key, value in trainer.model.state_dict().items())
+    with torch.no_grad():
+        query = trainer.model.query(trainer.normalise(batch.query))
+    torch.testing.assert_close(again, query)
+    assert not all(torch.equal(value, before[key]) for key, value in trainer.model.state_dict().items())

@@ -198,6 +198,8 @@ def test_batches_without_collisions_keep_the_order():
         ({"near": 4, "pick": 5}, "give pick <= near"),
         ({"pick": 0}, "give pick <= near"),
         ({"refresh_epochs": 0}, "refresh_epochs >= 1"),
+        ({"name": "global", "pool": 1}, "give pool >= 2, top >= 1"),
+        ({"name": "global", "top": 0}, "give pool >= 2, top >= 1"),
     ],
 )
 def test_configs_that_make_no_sense_are_refused(options, says):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint of ours."""
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:  # torch reads flipped bits as weights
+                if (bad := parts.testzip()) is not None:
+                    raise ValueError(f"{bad} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]  # an empty file: EOFError, without a word
         raise ModelError(f"{path}: not a checkpoint, or a damaged one ({reason})") from error
     if not isinstance(state, dict) or not {"recipe", "weights", "steps"} <= set(state):
