@@ -167,8 +167,8 @@ class Trainer:
         """Read pictures of the data set again and describe them as those of a batch are.
 
         Batch norm takes the statistics of these pictures, as it does for the anchors, and keeps its running ones. With
-        the running ones here the network learns to tell the two apart instead of the places: of the negatives that
-        DOCB reloaded 3 % were harder than the batch's own, where 81 % are now.
+        the running ones here, the network learnt to tell the two apart instead of the places: on msfa-world 3 % of the
+        reloaded negatives were harder than the batch's own, where now 81 % are.
         """
         assert isinstance(self.feed, SplitFeed)
         encoder = self.model.query if side == 0 else self.model.aerial
