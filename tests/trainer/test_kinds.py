@@ -1,15 +1,19 @@
 """Maps and flights trained on from the command line: found by folder, refused by name."""
 
 import json
+import re
 
 import pytest
 
 from pilotage.camera import Camera
+from pilotage.errors import ModelError
 from pilotage.flight import write_flight
 from pilotage.picture import write_picture
 from pilotage.world import FlightPlan, make_world, simulate
 from pilotage.world.generate import WorldConfig
-from pilotage_trainer import cli
+from pilotage_trainer import checkpoint, cli
+from pilotage_trainer.data.kinds import Where, open_part
+from pilotage_trainer.recipe import recipe
 
 SMALL = ("views.query_px=[64,64]", "views.aerial_px=[64,64]", "model.backbone=test_resnet", "train.epochs=1")
 SMALL += ("train.batch=4", "train.amp=off", "sampler.near=4", "sampler.pick=2", "data.options.ground_m=40.0")
@@ -60,3 +64,35 @@ def test_flights_are_trained_on_from_the_folder_that_holds_them(region, tmp_path
 def test_options_that_are_none_are_refused(region, tmp_path, capsys, recipe, changes, says):
     assert run(recipe, region / "maps", tmp_path / "out", tmp_path, *changes) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe_name", "change", "says"),
+    [
+        ("frgeo-world", "data.options.train_seeds=3", "data.options.train_seeds is 3: give a list"),
+        ("frgeo-world", "data.options.train_seeds=[a]", "data.options.train_seeds is '[a]': give a list"),
+        ("frgeo-world", "data.options.train_seeds=[]", "data.options.train_seeds is missing"),
+        ("frgeo-world", "data.options.places=many", "data.options.places is 'many': give a int"),
+        ("frgeo-world", "data.kind=map", "data set 'map' needs the option ground_m"),
+        ("frgeo-map", "data.options.ground_m=wide", "data.options.ground_m is 'wide'"),
+        ("frgeo-map", "data.options.paths=x", "data set 'map' has no option 'paths'"),
+        ("frgeo-cvusa", "data.options.kind=x", "data set 'cvusa' has no option 'kind'; it has polar_files"),
+        ("frgeo-cvusa", "data.options.polar_files=3", "data.options.polar_files is 3: give a bool"),
+        ("frgeo-vigor", "data.options.polar_files=true", "'vigor' has no option 'polar_files'; it has none"),
+        ("frgeo-world", "data.kind=maps", "data.kind is 'maps'; known are cvusa"),
+        ("frgeo-map", "data.options.pitch_m=40", "holds no map (.tif"),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(tmp_path, recipe_name, change, says):
+    of = recipe(recipe_name, [change])
+    with pytest.raises(ModelError, match=re.escape(says)):
+        open_part(of, of.data.train, where=Where(tmp_path, tmp_path), sizes=checkpoint.views(of))
+
+
+def test_the_options_of_a_public_set_reach_it(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("pilotage_trainer.data.public.open_split", lambda *_, **options: asked.update(options) or 1 / 0)
+    of = recipe("frgeo-cvusa", ["data.options.polar_files=true"])
+    with pytest.raises(ZeroDivisionError):
+        open_part(of, "train", where=Where(tmp_path, tmp_path), sizes=checkpoint.views(of))
+    assert asked == {"polar_files": True}

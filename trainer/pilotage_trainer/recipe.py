@@ -12,6 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -258,14 +259,17 @@ def _read(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {where}{near[0]}?" if near else f"known are {', '.join(sorted(fields))}"
             raise ModelError(f"recipe key {where}{key} is not known: {hint}")
-        given[key] = _cast(hints[key], value, f"{where}{key}")
+        given[key] = value_as(hints[key], value, f"{where}{key}")
     return kind(**given)
 
 
-def _cast(hint: Any, value: Any, where: str) -> Any:  # noqa: C901
-    """Check one value against its type; whole numbers pass for floats and lists for tuples."""
+def value_as(hint: Any, value: Any, where: str) -> Any:  # noqa: C901
+    """Return one value as its type, or say what it should be; whole numbers pass for floats and lists for tuples."""
     if isinstance(hint, types.UnionType):
-        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+        *others, hint = (h for h in typing.get_args(hint) if h is not type(None))
+        for other in others:
+            with suppress(ModelError):
+                return value_as(other, value, where)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ModelError(f"recipe key {where} is a section: write {where}.key=value")
@@ -278,7 +282,7 @@ def _cast(hint: Any, value: Any, where: str) -> Any:  # noqa: C901
             raise ModelError(f"recipe key {where} is {value!r}: give a list")
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise ModelError(f"recipe key {where} is {value!r}: give {len(arguments)} values")
-        return tuple(_cast(arguments[0], v, where) for v in value)
+        return tuple(value_as(arguments[0], v, where) for v in value)
     if origin is not None:  # Mapping: options, checked by what takes them
         if not isinstance(value, Mapping):
             raise ModelError(f"recipe key {where} is {value!r}: write {where}.key=value")

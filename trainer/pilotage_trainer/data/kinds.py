@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pilotage_trainer.data.shrunk import Shrunk
 from pilotage_trainer.data.split import Images, Split
 from pilotage_trainer.data.views import View
 from pilotage_trainer.data.world_split import PlacesConfig, world_split
-from pilotage_trainer.recipe import Recipe, options_as
+from pilotage_trainer.recipe import Recipe, options_as, value_as
 from pilotage_trainer.sampling import Ints
 
 PUBLIC = ("cvusa", "cvact", "vigor", "university")
@@ -45,9 +46,9 @@ def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) 
     if where.data is None:
         raise ModelError(f"recipe {of.name!r} trains on {kind}: say where it lies with --data")
     if kind in PUBLIC:
-        from pilotage_trainer.data.public import open_split
+        from pilotage_trainer.data.public import SETS, open_split
 
-        _known(options, open_split, kind)
+        options = _fitting(options, SETS[kind].read, kind)
         split, report = open_split(kind, where.data, part, **options)
         print("\n".join(report.lines()), flush=True)
         if not of.data.shrink:
@@ -62,35 +63,38 @@ def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) 
 def _own(of: Recipe, data: Path, part: str, options: dict[str, Any], sizes: tuple[View, View]) -> Split:
     from pilotage_trainer.data.flight_split import flight_split
     from pilotage_trainer.data.map_split import map_split
-    from pilotage_trainer.data.map_views import ViewErrors
 
     kind = of.data.kind
     options = {"side_px": sizes[0].height_px, "seed": of.train.seed, **options}
-    if isinstance(options.get("errors"), dict):
-        options["errors"] = options_as(ViewErrors, options["errors"], "data.options.errors")
-    if isinstance(options.get("ground_m"), list):
-        options["ground_m"] = tuple(options["ground_m"])
     if kind == "map":
-        _known(options, map_split, kind)
+        options = _fitting(options, map_split, kind)
         files = sorted(p for p in data.iterdir() if p.suffix.lower() in _MAPS) if data.is_dir() else [data]
+        if not files:
+            raise ModelError(f"{data}: holds no map ({', '.join(_MAPS)})")
         split, left_out = map_split(files, part=part, **options)
     else:
         flights = [p.parent for p in sorted(data.glob("**/frames.csv"))] or [data]
-        map_path = options.pop("map", None)
+        map_path = value_as(str, options.pop("map", ""), "data.options.map")
         if not map_path:
             raise ModelError("a flight data set needs its map: data.options.map=FILE")
-        _known(options, flight_split, kind)
+        options = _fitting(options, flight_split, kind)
         split, left_out = flight_split(flights, Path(map_path), part=part, **options)
     if left_out:
         print(f"{split.name}: left out {', '.join(f'{count} {why}' for why, count in left_out.items())}", flush=True)
     return split
 
 
-def _known(options: Mapping[str, Any], takes: Callable[..., Any], kind: str) -> None:
-    known = [p for p in inspect.signature(takes).parameters if p not in ("kind", "folder", "part", "paths", "flights")]
+def _fitting(options: Mapping[str, Any], takes: Callable[..., Any], kind: str) -> dict[str, Any]:
+    """Return options as keyword arguments of what takes them; unknown, missing and wrong ones are errors."""
+    of = {k: p for k, p in inspect.signature(takes).parameters.items() if p.kind is p.KEYWORD_ONLY and k != "part"}
+    hints = typing.get_type_hints(takes)
     for key in options:
-        if key not in known:
-            raise ModelError(f"data set {kind!r} has no option {key!r}; it has {', '.join(known)}")
+        if key not in of:
+            raise ModelError(f"data set {kind!r} has no option {key!r}; it has {', '.join(of) or 'none'}")
+    for key, parameter in of.items():
+        if parameter.default is parameter.empty and key not in options:
+            raise ModelError(f"data set {kind!r} needs the option {key}: data.options.{key}=...")
+    return {key: value_as(hints[key], value, f"data.options.{key}") for key, value in options.items()}
 
 
 def _world(of: Recipe, part: str, options: dict[str, Any], where: Where, sizes: tuple[View, View]) -> Split:
@@ -105,6 +109,7 @@ def _world(of: Recipe, part: str, options: dict[str, Any], where: Where, sizes: 
         "query_height_px": query.height_px,
         "query_width_px": query.width_px,
     }
+    seeds = value_as(tuple[int, ...], seeds, f"data.options.{part}_seeds")
     config = options_as(PlacesConfig, {**defaults, **asked}, "data.options")
     return world_split(seeds, config, cache=where.cache, name=f"world {part}")
 
