@@ -201,3 +201,22 @@ def test_checkpointed_gradients_do_not_go_with_reloading_and_batch_norm(tiny, ru
 def test_a_part_of_an_epoch_is_a_run(tiny, run_config):
     path = train.run(tiny("train.epochs=1.5"), run_config())
     assert len(losses(path.parent)) == 6 and (path.parent / "validation.jsonl").read_text().count("\n") == 1
+
+
+def test_both_passes_of_a_sharpness_aware_step_have_the_same_negatives(tiny, run_config, monkeypatch):
+    changes = ["cross_batch.name=docb", "cross_batch.batches=3", "cross_batch.start_epoch=0", "train.asam_rho=0.5"]
+    trainer = opened(tiny(*changes), run_config())
+    batches = trainer.feed.epoch(0, trainer.embed)
+    trainer.step(batches[0], 0.5)
+    reloaded, real = [], trainer._describe_again
+
+    def noted(samples, side):
+        if torch.is_grad_enabled():
+            reloaded.append((side, samples.tolist()))
+        return real(samples, side)
+
+    monkeypatch.setattr(trainer, "_describe_again", noted)
+    trainer.step(batches[1], 0.5)
+    assert len(reloaded) == 4 and reloaded[:2] == reloaded[2:]
+    assert trainer.memory.mined == 20  # ten pairs, both directions, once
+    assert not {s for _, samples in reloaded for s in samples} & set(batches[1].samples.tolist())
