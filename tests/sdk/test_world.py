@@ -18,6 +18,7 @@ from pilotage.world import (
     render_nadir,
     simulate,
 )
+from pilotage.world.flight import _fly
 
 SMALL = WorldConfig(size_m=400)
 
@@ -196,3 +197,24 @@ def test_flight_sensors_err_as_much_as_they_say():
         frame, truth = next(iter(simulate(world, plan, camera, seed=seed)))
         shares.append((frame.height_m - (truth.alt_m - 50.0)) / (truth.alt_m - 50.0))
     assert 0.01 < np.std(shares) < 0.035
+
+
+@pytest.mark.parametrize("size_m", [600.0, 750.0, 1000.0, 2000.0])
+def test_a_drawn_flight_shows_nothing_but_the_world_and_gets_somewhere(size_m):
+    """Whatever the seed: the corner of an 84-degree camera, tilted by ten degrees, never leaves the world."""
+    world = marked_world(size_m=size_m)
+    for seed in range(12):
+        plan = FlightPlan.draw(world, seed, duration_s=90.0)
+        path = _fly(plan, np.random.default_rng(seed))
+        place = np.stack([path.north_m, path.east_m], axis=1)
+        assert np.abs(place).max() + 1.6 * path.height_m.max() <= size_m / 2 + 1e-6
+        # round one point for ever: the middle of one half minute would be that of the next
+        middles = np.array([place[i : i + 240].mean(axis=0) for i in range(0, 720 - 239, 240)])
+        assert np.linalg.norm(np.diff(middles, axis=0), axis=1).max() > 15
+        assert len(np.unique(plan.waypoints_m, axis=0)) == len(plan.waypoints_m) >= 4
+        assert 8 <= plan.speed_m_s <= 14 and plan.wind_m_s <= 0.5 * plan.speed_m_s
+
+
+def test_a_world_too_small_to_turn_in_is_refused():
+    with pytest.raises(ValueError, match="600 m or more to turn in, this one has 500 m"):
+        FlightPlan.draw(marked_world(size_m=500.0), 1)

@@ -17,7 +17,11 @@ from pilotage.world.world import World
 
 _GRAVITY_M_S2 = 9.81
 _SPEED_M_S = 14.0
-_LEG_M = 380.0
+_LOWEST_M = 84.0
+_PACES = ((14.0, 145.0), (12.0, 145.0), (12.0, 120.0), (10.0, 120.0), (10.0, 100.0), (8.0, 100.0), (8.0, 90.0))
+_SEEN = 1.6  # of the height: as far as the corner of an 84-degree camera sees, tilted by 10 degrees towards it
+_LEAST_REACH_M = 60.0
+_DRAWS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +51,67 @@ class FlightPlan:
     wind_m_s: float = 4.0
     wind_from_rad: float = 0.8
     max_tilt_deg: float = 10.0
+    fence_m: float = math.inf  # it turns back in before it would be farther north, south, east or west
     noise: SensorNoise = SensorNoise()
+
+    @property
+    def turn_radius_m(self) -> float:
+        """The tightest turn that the tilt allows."""
+        return self.speed_m_s**2 / (math.tan(0.8 * self._limit_rad) * _GRAVITY_M_S2)
+
+    @property
+    def _limit_rad(self) -> float:
+        """The tilt about one axis, so that both together stay under the whole."""
+        return math.radians(self.max_tilt_deg) * 0.7
 
     @classmethod
     def draw(cls, world: World, seed: int, *, duration_s: float = 75.0) -> FlightPlan:
-        """Draw a winding flight that stays well inside the world, 80 to 150 m above its ground.
+        """Draw a winding flight, 80 to 150 m above the ground, whose camera sees nothing but the world.
 
-        It begins where a vehicle can take off: in the most open of a few places, not over closed woods.
+        It begins where a vehicle can take off: in the most open of a few places, not over closed woods. A small world
+        is flown slower and lower: turns and footprint must fit.
         """
         rng = np.random.default_rng([seed, 0xF17])
-        reach_m = world.size_m / 2 - 300
-        if reach_m < 0:
-            raise ValueError(f"a flight needs a world of 600 m or more to turn in, this one has {world.size_m:g} m")
-        count = 4 + int(duration_s * _SPEED_M_S / 200)
+        for _ in range(_DRAWS):
+            plan = cls._drawn(world, rng, duration_s)
+            path_m = _steer(plan, exposures(plan))[0]
+            if np.max(np.abs(path_m)) <= plan.fence_m:  # steering back in is not enough for every turn
+                return plan
+        raise ValueError(f"no flight of {duration_s:g} s fits a world of {world.size_m:g} m: give a larger one")
+
+    @classmethod
+    def _drawn(cls, world: World, rng: np.random.Generator, duration_s: float) -> FlightPlan:
+        speed_m_s, top_m, reach_m = _fitting(world.size_m)
+        turn_m = cls((), (), speed_m_s=speed_m_s).turn_radius_m
         starts = rng.uniform(-reach_m, reach_m, (8, 2))
         points = [min(starts, key=lambda start: _overgrown(world, float(start[0]), float(start[1])))]
         heading = rng.uniform(0, 2 * math.pi)
-        while len(points) < count:  # short legs and real turns, back in from the border
+        while len(points) < 4 + int(duration_s * speed_m_s / turn_m):  # real turns, back in from the border
             heading += rng.normal(0, 1.0)
-            step = points[-1] + rng.uniform(0.5, 1.0) * min(_LEG_M, reach_m) * np.array(
-                [math.cos(heading), math.sin(heading)]
-            )
+            leg_m = min(rng.uniform(1.2, 2.2) * turn_m, 1.2 * reach_m)
+            step = points[-1] + leg_m * np.array([math.cos(heading), math.sin(heading)])
             if np.all(np.abs(step) <= reach_m):
                 points.append(step)
-        heights = rng.uniform(84, 145, count)
+        heights = rng.uniform(_LOWEST_M, top_m, len(points))
         return cls(
             waypoints_m=tuple((float(n), float(e)) for n, e in points),
             heights_m=tuple(float(h) for h in heights),
+            speed_m_s=speed_m_s,
             duration_s=duration_s,
-            wind_m_s=rng.uniform(1, 7),
+            fence_m=world.size_m / 2 - _SEEN * top_m,
+            wind_m_s=rng.uniform(1, 0.5 * speed_m_s),
             wind_from_rad=rng.uniform(0, 2 * math.pi),
         )
+
+
+def _fitting(size_m: float) -> tuple[float, float, float]:
+    """Return speed, greatest height and how far out waypoints may lie, so that turns and footprints fit the world."""
+    for speed_m_s, top_m in _PACES:
+        turn_m = FlightPlan((), (), speed_m_s=speed_m_s).turn_radius_m
+        reach_m = size_m / 2 - _SEEN * top_m - 1.2 * turn_m - speed_m_s  # a U-turn at the border, begun a second late
+        if reach_m >= _LEAST_REACH_M:
+            return speed_m_s, top_m, reach_m
+    raise ValueError(f"a flight needs a world of 600 m or more to turn in, this one has {size_m:g} m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +185,8 @@ def _fly(plan: FlightPlan, rng: np.random.Generator) -> _Path:
     """Follow a smooth curve through the waypoints; bank into its turns, lean into the wind, wobble in the gusts."""
     dt = 1 / plan.rate_hz
     time_s = np.asarray(1.0 + np.arange(exposures(plan)) * dt, np.float64)
-    limit = math.radians(plan.max_tilt_deg) * 0.7  # per axis, so that both together stay under it
-    place, height, course, bank = _steer(plan, len(time_s), math.tan(0.8 * limit) * _GRAVITY_M_S2)
+    limit = plan._limit_rad
+    place, height, course, bank = _steer(plan, len(time_s))
     gust = [_error(rng, time_s, 1.2, 0.4, slow_s=1.5) for _ in range(2)]
     crab = plan.wind_m_s / plan.speed_m_s * np.sin(plan.wind_from_rad - course)
     lean = np.radians(-2.0) - 0.012 * plan.wind_m_s * np.cos(plan.wind_from_rad - course)
@@ -168,10 +202,10 @@ def _fly(plan: FlightPlan, rng: np.random.Generator) -> _Path:
 
 
 def _steer(
-    plan: FlightPlan, count: int, max_accel_m_s2: float
+    plan: FlightPlan, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return (positions, heights, courses, bank angles) of steering from waypoint to waypoint."""
-    substeps = 4
+    substeps, turn_m = 4, plan.turn_radius_m
     dt = 1 / plan.rate_hz / substeps
     points, heights = np.array(plan.waypoints_m), np.array(plan.heights_m)
     place, height, target = points[0].copy(), float(heights[0]), 1
@@ -182,11 +216,14 @@ def _steer(
         out[i] = (*place, height, course, math.atan(plan.speed_m_s * rate / _GRAVITY_M_S2))
         for _ in range(substeps):
             delta = points[target] - place
-            if math.hypot(*delta) < 120:
+            if math.hypot(*delta) < 1.05 * turn_m:  # nearer, a point may lie inside the turn for ever
                 target = (target + 1) % len(points)
                 delta = points[target] - place
+            ahead = place + (turn_m + plan.speed_m_s) * np.array([math.cos(course), math.sin(course)])
+            if np.max(np.abs(ahead)) > plan.fence_m:
+                delta = -place
             off = (math.atan2(delta[1], delta[0]) - course + math.pi) % (2 * math.pi) - math.pi
-            wish = float(np.clip(0.8 * off, -1, 1)) * max_accel_m_s2 / plan.speed_m_s
+            wish = float(np.clip(0.8 * off, -1, 1)) * plan.speed_m_s / turn_m
             rate += (wish - rate) * min(1.0, dt / 0.8)
             course += rate * dt
             place += plan.speed_m_s * dt * np.array([math.cos(course), math.sin(course)])
