@@ -36,6 +36,7 @@ class PlacesConfig:
     query_height_px: int = 128
     query_width_px: int = 512
     apart_m: float = 12.0  # no two places are nearer
+    same_place_m: float = 0.0  # in a batch, places nearer than this are neither positive nor negative
     offset: float = 0.0  # of the tile: how far the camera may stand from the middle of its tile
 
     def __post_init__(self) -> None:
@@ -91,6 +92,7 @@ def world_split(seeds: Sequence[int], config: PlacesConfig, *, cache: Path, name
         aerial_id=ids,
         query_xyz_m=np.concatenate(xyz),
         aerial_xyz_m=np.concatenate(xyz),
+        apart_m=config.same_place_m,
     )
 
 
