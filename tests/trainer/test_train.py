@@ -202,7 +202,7 @@ def broken_open(monkeypatch, broken, copies=1):
 
 def test_a_few_unreadable_pictures_are_replaced_counted_and_named(tiny, run_config, monkeypatch, capsys):
     broken_open(monkeypatch, {7})
-    monkeypatch.setattr(train, "_UNREADABLE", 1 / 79)  # of 80 pictures
+    monkeypatch.setattr("pilotage_trainer.trainer._UNREADABLE", 1 / 79)  # of 80 pictures
     path = train.run(tiny(), run_config())
     out = capsys.readouterr().out
     assert out.count("could not be read: ") == 1 and "#7: not a picture" in out

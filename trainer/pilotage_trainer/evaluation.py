@@ -54,7 +54,7 @@ def measure(
     report: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Return a row for every part: what was measured there, and what the model costs."""
-    from pilotage_trainer.train import RunConfig, device_of
+    from pilotage_trainer.trainer import RunConfig, device_of
 
     device = device_of(RunConfig(Path(), where.cache, device=machine.device))
     if machine.threads:

@@ -16,7 +16,7 @@ from pilotage.progress import Progress
 from pilotage_trainer.data.feed import Batch
 
 if TYPE_CHECKING:
-    from pilotage_trainer.train import Trainer
+    from pilotage_trainer.trainer import Trainer
 
 COLUMNS = ("step", "epoch", "loss", "lr", "scale", "gradient_norm", "pairs_per_s", "waited", "seconds")
 
