@@ -23,7 +23,7 @@ from pilotage.world.generate import WorldConfig, make_world
 from pilotage_trainer import checkpoint
 from pilotage_trainer.data.augment import footprint_mask, mask_out
 from pilotage_trainer.data.worlds import WorldSource
-from pilotage_trainer.evaluate import describer
+from pilotage_trainer.dense import describer
 from pilotage_trainer.models import FrGeo
 from pilotage_trainer.recipe import Recipe
 

@@ -21,7 +21,7 @@ from pilotage.pack import BuildConfig, build_pack
 from pilotage.replay import Step, localiser
 from pilotage.score import score
 from pilotage_export.onnx_export import export
-from pilotage_trainer import checkpoint, measure
+from pilotage_trainer import checkpoint, held_out
 from pilotage_trainer.data.drawn import DrawnConfig
 from pilotage_trainer.recipe import Recipe, options_as
 
@@ -41,7 +41,7 @@ def ship(
     contract, proof = export(path, output, precision="fp16")
     state = checkpoint.load(path)
     years = real_data / "naip" if real_data is not None else None
-    rows = measure.held_out(path, cache=cache, orthophotos=orthophotos, orthophoto_gsd_m=0.2, years=years)
+    rows = held_out.measure(path, cache=cache, orthophotos=orthophotos, orthophoto_gsd_m=0.2, years=years)
     measured = [
         {"set": row["set"], "metric": key, "value": round(value, 4)}
         for row in rows

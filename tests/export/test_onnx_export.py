@@ -11,7 +11,7 @@ from pilotage.errors import ModelError
 from pilotage_export import cli, onnx_export
 from pilotage_export.onnx_export import export, sample_images
 from pilotage_trainer import checkpoint
-from pilotage_trainer.evaluate import describer
+from pilotage_trainer.dense import describer
 from pilotage_trainer.recipe import names, recipe
 
 

@@ -131,8 +131,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    from pilotage_trainer.measure import describe_row
-    from pilotage_trainer.models.zoo import rows
+    from pilotage_trainer.models.zoo import describe_row, rows
 
     _show(rows(), describe_row, as_json=arguments.json)
     return 0
@@ -177,12 +176,12 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from pilotage_trainer import evaluation, measure
+    from pilotage_trainer import evaluation, held_out
     from pilotage_trainer.data.kinds import Where
 
     if evaluation.is_drawn(arguments.checkpoint):
-        rows = measure.held_out(arguments.checkpoint, cache=arguments.cache, **_real(arguments))
-        _show(rows, measure.describe_result, as_json=arguments.json)
+        rows = held_out.measure(arguments.checkpoint, cache=arguments.cache, **_real(arguments))
+        _show(rows, held_out.describe_result, as_json=arguments.json)
         return 0
     rows = evaluation.measure(
         arguments.checkpoint,

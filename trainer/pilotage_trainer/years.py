@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pilotage.errors import MapError, require
 from pilotage.values import Rgb
-from pilotage_trainer.evaluate import Describe
+from pilotage_trainer.dense import Describe
 
 _SIDE_PX = 128
 

@@ -173,3 +173,10 @@ def rows() -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def describe_row(row: dict[str, Any]) -> str:
+    """Return a line of the table of models for people."""
+    size = f"{row['params_m']:6.2f} M {row['gmacs']:6.2f} G  {row['descriptor']:>4}-d"
+    views = " / ".join("x".join(str(v) for v in row[side]) for side in ("ground_px", "aerial_px"))
+    return f"{row['name']:<11} {size}  {views:<17} {row['source']}"

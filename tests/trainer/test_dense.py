@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pilotage.errors import MapError
-from pilotage_trainer import evaluate
-from pilotage_trainer.evaluate import Protocol, recall
+from pilotage_trainer import dense
+from pilotage_trainer.dense import Protocol, recall
 from pilotage_trainer.years import Year, YearProtocol, against, read_years, year_against_year
 
 
@@ -39,8 +39,8 @@ def perfect(images):
 
 @pytest.fixture
 def unspoilt(monkeypatch):
-    monkeypatch.setattr(evaluate, "photometric", lambda view, rng, strength: view)
-    monkeypatch.setattr(evaluate, "mask_out", lambda view, mask: view)
+    monkeypatch.setattr(dense, "photometric", lambda view, rng, strength: view)
+    monkeypatch.setattr(dense, "mask_out", lambda view, mask: view)
 
 
 def test_a_perfect_encoder_reaches_one(unspoilt):

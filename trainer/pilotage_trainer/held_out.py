@@ -1,4 +1,4 @@
-"""Numbers about models and checkpoints, for the command line and the model card."""
+"""Nadir weights on ground they never saw: dense galleries of worlds, orthophotos, other years; for the model card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pilotage_trainer import checkpoint
 from pilotage_trainer.data.drawn import DrawnConfig
 from pilotage_trainer.data.orthophotos import OrthophotoSource
 from pilotage_trainer.data.worlds import WorldSource, cached_world
-from pilotage_trainer.evaluate import Protocol, describer, recall
+from pilotage_trainer.dense import Protocol, describer, recall
 from pilotage_trainer.recipe import options_as
 from pilotage_trainer.years import year_against_year
 
@@ -19,14 +19,7 @@ WORLDS = Protocol()
 ORTHOPHOTOS = Protocol(ground_m=50.0, pitch_m=10.0, queries=100)  # small pictures: a finer grid, or hardly any tiles
 
 
-def describe_row(row: dict[str, Any]) -> str:
-    """Return a line of the table of models for people."""
-    size = f"{row['params_m']:6.2f} M {row['gmacs']:6.2f} G  {row['descriptor']:>4}-d"
-    views = " / ".join("x".join(str(v) for v in row[side]) for side in ("ground_px", "aerial_px"))
-    return f"{row['name']:<11} {size}  {views:<17} {row['source']}"
-
-
-def held_out(
+def measure(
     path: Path, *, cache: Path, orthophotos: Path | None, orthophoto_gsd_m: float, years: Path | None
 ) -> list[dict[str, Any]]:
     """Measure a checkpoint on the validation worlds and, where given, the held-out orthophotos and other years."""
