@@ -133,7 +133,7 @@ def test_every_verb_helps_in_a_light_install(light):
     ("module", "arguments", "extra"),
     [
         ("pilotage_trainer.cli", ["models"], "train"),
-        ("pilotage_trainer.cli", ["run", "--out", "runs/never"], "train"),
+        ("pilotage_trainer.cli", ["run", "frgeo-world", "--out", "runs/never"], "train"),
         ("pilotage_export.cli", ["onnx", "none.pt", "-o", "none.onnx"], "export"),
     ],
 )

@@ -70,11 +70,12 @@ def test_localiser_corrects_a_compass_that_is_off(onboard, flight):
     assert abs(math.degrees(np.median(wrong[-10:]))) < 3.5  # of it, the simulated compass's own 2 degrees remain
 
 
-def test_localiser_reads_the_velocity_from_the_map(onboard, flight):
+def test_localiser_reads_the_velocity_from_the_map(onboard, flight, region):
     last = None
     for frame, _ in flight:
         last = onboard.update(frame)
-    assert math.hypot(last.velocity_north_m_s, last.velocity_east_m_s) == pytest.approx(14, abs=3)
+    flown_m_s = plan_over(region.world).speed_m_s
+    assert math.hypot(last.velocity_north_m_s, last.velocity_east_m_s) == pytest.approx(flown_m_s, abs=3)
 
 
 def broken(frame, **change):
