@@ -141,7 +141,7 @@ def _pieces(query: Floats, aerial: Floats, chunk_bytes: int) -> Iterator[tuple[i
     buffer = torch.empty(min(step, max(len(q), _FEWEST_ROWS)), len(a))
     for start in range(0, len(q), step):
         some = q[start : start + step]
-        full = some if len(some) >= _FEWEST_ROWS else some.repeat(-(-_FEWEST_ROWS // len(some)), 1)
+        full = some if len(some) >= _FEWEST_ROWS else some[torch.arange(_FEWEST_ROWS) % len(some)]
         rows = torch.mm(full, a.T, out=buffer[: len(full)])[: len(some)]
         if not unit:
             rows.div_(lengths[1]).div_(lengths[0][start : start + step, None])
