@@ -44,7 +44,7 @@ def test_a_map_is_trained_on_from_its_file_or_its_folder(region, tmp_path, what,
     assert run("frgeo-map", region / what, tmp_path / "out", tmp_path, "data.options.errors.light=0.5") == 0
     row = json.loads((tmp_path / "out" / "validation.jsonl").read_text())
     assert 0 <= row["recall_at_1"] <= 1 and row["gallery"] > 10 and "within_5_m" in row
-    assert "left out" in capsys.readouterr().out
+    assert "left out" in capsys.readouterr().err
 
 
 def test_flights_are_trained_on_from_the_folder_that_holds_them(region, tmp_path):

@@ -356,3 +356,34 @@ def test_a_public_recipe_trains_on_its_look_alike(tmp_path, recipe, capsys):
     assert cli.main(["run", recipe, *where, *changes]) == 0, capsys.readouterr()
     rows = (tmp_path / "out" / "validation.jsonl").read_text().splitlines()
     assert rows and all(0 <= json.loads(row)["recall_at_1"] <= 1 for row in rows)
+
+
+def test_a_checkpoint_is_measured_on_other_data_sets_too(tmp_path, capsys):
+    for kind, lay_out in LAY_OUT.items():
+        (tmp_path / kind).mkdir()
+        lay_out(tmp_path / kind)
+    small = [
+        "model.backbone=test_convnext3",
+        "model.pretrained=false",
+        "views.query_px=[32,128]",
+        "views.aerial_px=[64,64]",
+    ]
+    where = ["--data", str(tmp_path / "cvusa"), "--cache", str(tmp_path / "cache"), "--threads", "1"]
+    run = ["run", "frgeo-cvusa", *small, "train.epochs=1", "train.batch=2", *where, "--out", str(tmp_path / "out")]
+    assert cli.main(run) == 0
+    path = str(tmp_path / "out" / "frgeo-cvusa.pt")
+    expected = {
+        "cvact": ["CVUSA val", "CVACT val", "CVACT test"],
+        "vigor": ["CVUSA val", "VIGOR same-test"],
+        "university": ["CVUSA val", "University-1652 drone-sat", "University-1652 sat-drone"],
+    }
+    for kind, names in expected.items():
+        capsys.readouterr()
+        assert cli.main(["eval", path, *where, "--cross", str(tmp_path / kind), "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [row["set"] for row in rows] == names
+        assert ("hit_rate" in rows[-1]) == (kind == "vigor") and ("average_precision" in rows[-1]) == (
+            kind == "university"
+        )
+    assert cli.main(["eval", path, *where, "--cross", str(tmp_path / "cache")]) == 2
+    assert "none of cvusa, cvact, vigor, university lies here" in capsys.readouterr().err

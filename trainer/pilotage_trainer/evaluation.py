@@ -93,7 +93,7 @@ def _described(model: TwoBranch, of: Recipe, part: str, where: Where, machine: M
     ):
         descriptors, unreadable = embed(encoder, pictures, normalise, workers=machine.workers, label=label)
         for trouble in unreadable[:5]:
-            print(f"could not be read: {trouble}", flush=True)
+            print(f"could not be read: {trouble}", file=sys.stderr, flush=True)
         if len(unreadable) > 0.001 * len(pictures):
             raise ModelError(
                 f"{split.name}: {len(unreadable)} of {len(pictures)} pictures cannot be read: mend the data set"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def open_part(of: Recipe, part: str, *, where: Where, sizes: tuple[View, View]) 
 
         options = _fitting(options, SETS[kind].read, kind)
         split, report = open_split(kind, where.data, part, **options)
-        print("\n".join(report.lines()), flush=True)
+        print("\n".join(report.lines()), file=sys.stderr, flush=True)
         if not of.data.shrink:
             return split
         small = (
@@ -80,7 +81,11 @@ def _own(of: Recipe, data: Path, part: str, options: dict[str, Any], sizes: tupl
         options = _fitting(options, flight_split, kind)
         split, left_out = flight_split(flights, Path(map_path), part=part, **options)
     if left_out:
-        print(f"{split.name}: left out {', '.join(f'{count} {why}' for why, count in left_out.items())}", flush=True)
+        print(
+            f"{split.name}: left out {', '.join(f'{count} {why}' for why, count in left_out.items())}",
+            file=sys.stderr,
+            flush=True,
+        )
     return split
 
 
