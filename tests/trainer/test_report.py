@@ -29,7 +29,7 @@ class Plain:
         return self._count
 
     def name(self, index):
-        return f"<b>{index}</b>"
+        return "a/long/path/" * 12 + f"<b>{index}</b>"
 
     def read(self, index, rng):
         if index == 2 and self._size[0] == self._size[1]:
@@ -184,5 +184,5 @@ def test_a_page_escapes_the_names_of_a_data_set(split, tmp_path):
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;set&gt;" in page and "<set>" not in page
     assert "25.00%" in page and "<td>median</td>" in page and "3.0 m" in page and 'src="http' not in page
     assert "<td>within 5 m</td>" in page and "truth tied with a wrong reference" in page and "Measured on" in page
-    assert "&lt;b&gt;0&lt;/b&gt;" in page and "<b>0</b>" not in page  # names of pictures
+    assert "/&lt;b&gt;0&lt;/b&gt;</td>" in page and "<b>0</b>" not in page  # names of pictures
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["heat-0.png", "report.html", "sheet-0.png"]
