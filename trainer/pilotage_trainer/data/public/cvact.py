@@ -21,6 +21,7 @@ _INDEX = {"train": ("trainSet", "trainInd"), "val": ("valSet", "valInd"), "test"
 _FOLDER = {"train": "ANU_data_small", "val": "ANU_data_small", "test": "ANU_data_test"}
 _ABSENT = 0.01  # of the pairs: more, and the copy is not whole
 _SAME_PLACE_M = 25.0  # SAFA's radius of what shows the same place
+_LARGEST_UTM_M = 1e7  # a northing
 
 
 def read(listing: Listing, part: str, findings: Findings) -> Split | None:
@@ -31,7 +32,11 @@ def read(listing: Listing, part: str, findings: Findings) -> Split | None:
     findings.fault("ids named twice", [str(i + 1) for i in _repeated(index)])
     if not findings.ok:
         return None
-    findings.fault("positions that are none", [names[i] for i in index if not np.isfinite(utm[i]).all()])
+    findings.fault("parts without a pair", [] if len(index) else [part])
+    far = ~(np.isfinite(utm[index]) & (np.abs(utm[index]) <= _LARGEST_UTM_M)).all(axis=1)
+    findings.fault("positions that are none", [names[i] for i in index[far]])
+    if len(index) > 1 and not far.any() and np.abs(utm[index]).max() <= 360:
+        findings.fault("files of positions that hold degrees, not metres", ["ACT_data.mat: utm"])
     ground, satellite = f"{_FOLDER[part]}/streetview", f"{_FOLDER[part]}/satview_polish"
     pairs = [(int(i), f"{ground}/{names[i]}_grdView.jpg", f"{satellite}/{names[i]}_satView_polish.jpg") for i in index]
     there = [pair for pair in pairs if listing.has(pair[1]) and listing.has(pair[2])]
@@ -64,22 +69,25 @@ def _repeated(index: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _table(listing: Listing, part: str) -> tuple[list[str], NDArray[np.float64], NDArray[np.int64]]:
     """Return every panorama's name, easting and northing, and the rows of one part, from 0."""
-    path = listing.path("ACT_data.mat")
-    if not path.is_file():
-        raise ModelError(f"{path}: missing: is {listing.folder} the data set's own folder?")
+    path = listing.file("ACT_data.mat")
     matlab = require("scipy.io", extra="train", purpose="reading ACT_data.mat")
+    section, field = _INDEX[part]
     try:
         table: dict[str, Any] = matlab.loadmat(path)
-        section, field = _INDEX[part]
         names = [str(np.squeeze(name).item()) for name in np.ravel(table["panoIds"])]
         utm = np.asarray(table["utm"], np.float64)
-        index = np.asarray(table[section][field][0][0], np.int64).ravel() - 1
-    except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, OSError) as error:
+        matlab_index = np.asarray(table[section][field][0][0], np.float64).ravel()
+    except (
+        Exception
+    ) as error:  # scipy meets damage with ten kinds, MatReadError, zlib.error, UnboundLocalError among them
         raise ModelError(f"{path}: not CVACT's table ({type(error).__name__}: {error})") from error
+    wrong = matlab_index[~(np.abs(matlab_index) < 2**53) | (matlab_index % 1 != 0)]
+    if len(wrong):
+        raise ModelError(f"{path}: {section}.{field} holds {wrong[0]:g}, which is no index")
     if utm.shape != (len(names), 2):
         raise ModelError(f"{path}: {len(names)} panoramas, but positions of shape {utm.shape}")
     for name in names:
         listing.path(name)
         if "/" in name:
             raise ModelError(f"{path}: names a panorama {name!r}")
-    return names, utm, index
+    return names, utm, matlab_index.astype(np.int64) - 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotage_trainer.data.findings import Findings
-from pilotage_trainer.data.public.listing import Listing
+from pilotage_trainer.data.public.listing import Listing, whole_number
 from pilotage_trainer.data.split import ImageFiles, Split, earth_xyz_m
 
 PARTS = ("train", "val")
@@ -23,21 +23,9 @@ Array = NDArray[np.float64]
 
 def read(listing: Listing, part: str, findings: Findings, *, polar_files: bool = False) -> Split | None:
     """Read one part; what is wrong goes into the findings."""
-    name = f"splits/{part}-19zl.csv"
-    rows, wrong = [], []
-    seen: dict[int, int] = {}
-    for number, line in enumerate(listing.text(name), 1):
-        fields = line.split(",")
-        stem = PurePosixPath(fields[0]).stem
-        if len(fields) not in (2, 3) or not stem.isdigit():
-            wrong.append(f"{name}:{number}")
-            continue
-        aerial = fields[0].replace("bing", "polar").replace(".jpg", ".png") if polar_files else fields[0]
-        if int(stem) in seen:
-            findings.fault("ids named twice", [f"{name}:{number} and :{seen[int(stem)]}"])
-        seen[int(stem)] = number
-        rows.append((int(stem), aerial, fields[1]))
-    findings.fault("lines that are not aerial,ground,annotation", wrong)
+    rows = _pairs(listing, f"splits/{part}-19zl.csv", findings)
+    if polar_files:
+        rows = [(i, aerial.replace("bing", "polar").replace(".jpg", ".png"), ground) for i, aerial, ground in rows]
     for column, side in ((1, "aerial pictures"), (2, "panoramas")):
         findings.fault(f"{side} missing", [str(row[column]) for row in rows if not listing.has(str(row[column]))])
     findings.counts[f"{part} pairs"] = len(rows)
@@ -58,19 +46,52 @@ def read(listing: Listing, part: str, findings: Findings, *, polar_files: bool =
     )
 
 
+def _pairs(listing: Listing, name: str, findings: Findings) -> list[tuple[int, str, str]]:
+    """Return (id, aerial path, ground path) of every line that has them."""
+    rows = []
+    seen: dict[int, int] = {}
+    for number, line in listing.lines(name):
+        fields = [field.strip() for field in line.split(",")]
+        stems = [PurePosixPath(field).stem for field in fields[:2]]
+        pair_id = whole_number(stems[0])
+        if len(fields) not in (2, 3) or pair_id is None:
+            findings.fault("lines that are not aerial,ground,annotation", [f"{name}:{number}"])
+            continue
+        if whole_number(stems[1]) != pair_id:
+            findings.fault("lines that pair two different ids", [f"{name}:{number} ({stems[0]}, {stems[1]})"])
+        if pair_id in seen:
+            findings.fault("ids named twice", [f"{name}:{number} and :{seen[pair_id]}"])
+        seen[pair_id] = number
+        rows.append((pair_id, fields[0], fields[1]))
+    return rows
+
+
 def _places(listing: Listing, ids: NDArray[np.int64], findings: Findings) -> tuple[Array | None, Array | None]:
     """Return aerial and ground positions, or none where the file is missing."""
     if not listing.has(_LOCATIONS):
         findings.note("files of positions missing (no GPS sampling, no metres)", [_LOCATIONS])
         return None, None
-    lines = listing.text(_LOCATIONS)
+    lines = dict(listing.lines(_LOCATIONS))
     places = np.full((len(ids), 4), np.nan)
-    wrong = []
     for i, number in enumerate(ids):
-        try:
-            places[i] = [float(v) for v in lines[number - 1].split(",")[:4]] if number >= 1 else np.nan
-        except (IndexError, ValueError):
-            wrong.append(f"{_LOCATIONS}:{number}")
-    outside = ~(np.isfinite(places).all(axis=1) & (np.abs(places) <= [90, 180, 90, 180]).all(axis=1))
-    findings.fault("positions that are none", wrong or [f"{_LOCATIONS}:{n}" for n in ids[outside]])
+        places[i] = _numbers(lines.get(int(number), ""))
+    findings.fault("headers or blank lines in a file that is read by line number", _shifted(lines))
+    good = np.isfinite(places).all(axis=1) & (np.abs(places) <= [90, 180, 90, 180]).all(axis=1)
+    findings.fault("positions that are none", [f"{_LOCATIONS}:{n}" for n in ids[~good]])
     return earth_xyz_m(places[:, 0], places[:, 1]), earth_xyz_m(places[:, 2], places[:, 3])
+
+
+def _shifted(lines: dict[int, str]) -> list[str]:
+    """Return what would give every later id its neighbour's place."""
+    blank = sorted(set(range(1, max(lines))) - set(lines))
+    header = [] if 1 not in lines or any(np.isfinite(_numbers(lines[1]))) else [1]
+    return [f"{_LOCATIONS}:{number}" for number in header + blank]
+
+
+def _numbers(line: str) -> list[float]:
+    """Return the four numbers that a line begins with; NaN for what is none."""
+    try:
+        found = [float(field) for field in line.split(",")[:4]]
+    except ValueError:
+        found = []
+    return found if len(found) == 4 else [np.nan] * 4

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilotage.errors import ModelError
 from pilotage_trainer.data.findings import Findings
-from pilotage_trainer.data.public.listing import Listing
+from pilotage_trainer.data.public.listing import Listing, whole_number
 from pilotage_trainer.data.split import ImageFiles, Split
 
 _FOLDERS = {
@@ -30,6 +30,9 @@ def read(listing: Listing, part: str, findings: Findings) -> Split | None:
     (queries, query_id), (aerials, aerial_id) = (_pictures(listing, folder, findings) for folder in _FOLDERS[part])
     alone = np.setdiff1d(query_id, aerial_id)
     findings.fault("buildings with queries and no reference", [f"{_FOLDERS[part][0]}/{i:04d}" for i in alone])
+    if part == "train":
+        unseen = np.setdiff1d(aerial_id, query_id)
+        findings.note("buildings that no query shows", [f"{_FOLDERS[part][1]}/{i:04d}" for i in unseen])
     if part.endswith("701"):
         kept = np.isin(aerial_id, query_id)
         aerials, aerial_id = [path for path, keep in zip(aerials, kept, strict=True) if keep], aerial_id[kept]
@@ -47,7 +50,7 @@ def read(listing: Listing, part: str, findings: Findings) -> Split | None:
 
 def _pictures(listing: Listing, folder: str, findings: Findings) -> tuple[list[str], NDArray[np.int64]]:
     """Return every picture below a folder and the building it shows."""
-    buildings = sorted(name for name in listing.names(folder) if name.isdigit())
+    buildings = sorted(name for name in listing.names(folder) if whole_number(name) is not None)
     if not buildings:
         raise ModelError(
             f"{listing.folder / folder}: no folders of buildings: is {listing.folder} the data set's own folder?"

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilotage.errors import ModelError
 from pilotage_trainer.data.findings import Findings
@@ -26,62 +25,83 @@ _LABELS = {
     "cross-test": (("SanFrancisco", "Chicago"), "pano_label_balanced.txt"),
 }
 PARTS = tuple(_LABELS)
-_HALF_TILE_DEG = (0.00032807, 0.00043301)  # of latitude and longitude, as the labels were made
 _HALF_TILE_PX = 320
+_HALF_TILE_DEG = math.degrees(_HALF_TILE_PX * 0.114 / 6_371_004.0)  # of latitude, as the labels were made
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _City:
-    """Tiles of a city by name, numbered through all cities, and the queries that name them."""
+    """Where a city's pictures lie; its tiles by name, numbered through all cities, with their middles."""
 
+    ground: str
+    satellite: str
     tiles: dict[str, int]
-    deg: NDArray[np.float64]
+    deg: dict[int, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """One query: its positive, its semi-positives and how far it stands from the middle of the positive."""
+
+    panorama: str
+    positive: int
+    semi: tuple[int, ...]
+    d0_px: float
+    d1_px: float
 
 
 def read(listing: Listing, part: str, findings: Findings) -> Split | None:
     """Read one part; what is wrong goes into the findings."""
-    cities, labels = _LABELS[part]
-    panoramas: list[str] = []
+    of_part, file_name = _LABELS[part]
     tile_paths: list[str] = []
-    tile_deg, positive, semi, query_deg = [], [], [], []
-    for city in cities:
-        ground, satellite = _folders(listing, city)
-        known = _tiles(listing, city, len(tile_paths), findings)
-        findings.fault(
-            "tiles missing", [f"{satellite}/{n}" for n in known.tiles if not listing.has(f"{satellite}/{n}")]
-        )
-        tile_paths += [f"{satellite}/{name}" for name in known.tiles]
-        tile_deg.append(known.deg)
-        first = min(known.tiles.values())
-        name = f"splits/{city}/{labels}"
-        for number, line in enumerate(listing.text(name), 1):
-            fields = line.split()
-            row = _label(fields, known.tiles)
-            if row is None:
-                findings.fault("label lines that cannot be read", [f"{name}:{number}"])
-                continue
-            path = f"{ground}/{fields[0]}"
-            if not listing.has(path):
-                findings.fault("panoramas missing", [path])
-            panoramas.append(path)
-            positive.append(row[0])
-            semi.append(row[1])
-            query_deg.append(known.deg[row[0] - first] - np.array(row[2]) * _HALF_TILE_DEG / _HALF_TILE_PX)
-    findings.counts |= {f"{part} panoramas": len(panoramas), f"{part} tiles": len(tile_paths)}
+    deg: dict[int, tuple[float, float]] = {}
+    labels: list[_Label] = []
+    for name in of_part:
+        city = _city(listing, name, len(tile_paths), findings)
+        tile_paths += [f"{city.satellite}/{tile}" for tile in city.tiles]
+        deg |= city.deg
+        labels += _labels(listing, f"splits/{name}/{file_name}", city, findings)
+    for what, paths in (("tiles missing", tile_paths), ("panoramas missing", [label.panorama for label in labels])):
+        findings.fault(what, [path for path in paths if not listing.has(path)])
+    findings.counts |= {f"{part} panoramas": len(labels), f"{part} tiles": len(tile_paths)}
     if not findings.ok:
         return None
-    places = np.array(query_deg)
-    tiles = np.concatenate(tile_deg)
+    places, tiles = np.array([_place(label, deg) for label in labels]), np.array([deg[i] for i in range(len(deg))])
     return Split(
         name=f"VIGOR {part}",
-        query=ImageFiles([listing.path(path) for path in panoramas]),
+        query=ImageFiles([listing.path(label.panorama) for label in labels]),
         aerial=ImageFiles([listing.path(path) for path in tile_paths]),
-        query_id=np.array(positive, np.int64),
+        query_id=np.array([label.positive for label in labels], np.int64),
         aerial_id=np.arange(len(tile_paths), dtype=np.int64),
-        semi_id=np.array(semi, np.int64),
+        semi_id=np.array([label.semi for label in labels], np.int64),
         query_xyz_m=earth_xyz_m(places[:, 0], places[:, 1]),
         aerial_xyz_m=earth_xyz_m(tiles[:, 0], tiles[:, 1]),
     )
+
+
+def _place(label: _Label, deg: dict[int, tuple[float, float]]) -> tuple[float, float]:
+    """Return latitude and longitude of a query: a degree of longitude is shorter in Seattle than in New York."""
+    lat, lon = deg[label.positive]
+    px_deg = _HALF_TILE_DEG / _HALF_TILE_PX
+    return lat - label.d0_px * px_deg, lon - label.d1_px * px_deg / math.cos(math.radians(lat))
+
+
+def _city(listing: Listing, name: str, first: int, findings: Findings) -> _City:
+    """Read a city's list of tiles; a tile's middle is in its name: satellite_lat_lon.png."""
+    ground, satellite = _folders(listing, name)
+    list_name = f"splits/{name}/satellite_list.txt"
+    city = _City(ground, satellite, {}, {})
+    for number, tile in listing.lines(list_name):
+        try:
+            lat, lon = (float(v) for v in tile.removesuffix(".png").split("_")[1:3])
+        except ValueError:
+            lat, lon = math.nan, math.nan
+        if tile in city.tiles or not (abs(lat) < 90 and abs(lon) <= 180):
+            findings.fault("tiles named twice, or without a place in their name", [f"{list_name}:{number}"])
+            continue
+        city.deg[first + len(city.tiles)] = (lat, lon)
+        city.tiles[tile] = first + len(city.tiles)
+    return city
 
 
 def _folders(listing: Listing, city: str) -> tuple[str, str]:
@@ -93,35 +113,34 @@ def _folders(listing: Listing, city: str) -> tuple[str, str]:
     raise ModelError(f"{listing.folder}: no tiles in {city}/satellite nor in satellite/{city}")
 
 
-def _tiles(listing: Listing, city: str, first: int, findings: Findings) -> _City:
-    """Read a city's list of tiles; a tile's middle is in its name: satellite_lat_lon.png."""
-    name = f"splits/{city}/satellite_list.txt"
-    tiles: dict[str, int] = {}
-    deg = []
-    for number, tile in enumerate(listing.text(name), 1):
-        try:
-            lat, lon = (float(v) for v in tile.removesuffix(".png").split("_")[1:3])
-        except ValueError:
-            lat, lon = math.nan, math.nan
-        if tile in tiles or not (abs(lat) <= 90 and abs(lon) <= 180):
-            findings.fault("tiles named twice, or without a place in their name", [f"{name}:{number}"])
+def _labels(listing: Listing, name: str, city: _City, findings: Findings) -> list[_Label]:
+    """Read the label lines of a city."""
+    labels: list[_Label] = []
+    seen: dict[str, int] = {}
+    for number, line in listing.lines(name):
+        fields = line.split()
+        label = _label(fields, city) if len(fields) == 13 else None
+        if label is None:
+            findings.fault("label lines that cannot be read", [f"{name}:{number}"])
             continue
-        tiles[tile] = first + len(tiles)
-        deg.append((lat, lon))
-    if not tiles:
-        raise ModelError(f"{listing.path(name)}: no tile in it can be read")
-    return _City(tiles, np.array(deg))
+        if max(abs(label.d0_px), abs(label.d1_px)) > _HALF_TILE_PX:
+            findings.fault("queries outside their own tile", [f"{name}:{number}"])
+        if label.positive in label.semi:
+            findings.fault("label lines whose positive is a semi-positive too", [f"{name}:{number}"])
+        if label.panorama in seen:
+            findings.note("panoramas named twice", [f"{name}:{number} and :{seen[label.panorama]}"])
+        seen[label.panorama] = number
+        labels.append(label)
+    return labels
 
 
-def _label(fields: list[str], tiles: dict[str, int]) -> tuple[int, list[int], tuple[float, float]] | None:
-    """Return the positive, the semi-positives and (d0, d1) of the positive; None for a line that is none."""
-    if len(fields) != 13:
-        return None
-    named = [tiles.get(tile, -1) for tile in fields[1::3]]
+def _label(fields: list[str], city: _City) -> _Label | None:
+    """Return what 13 fields say; None where they name no tile of the city or no number."""
+    named = [city.tiles.get(tile, -1) for tile in fields[1::3]]
     try:
-        d0, d1 = float(fields[2]), float(fields[3])
+        offsets_px = [float(field) for at, field in enumerate(fields) if at % 3 != 1 and at > 0]
     except ValueError:
         return None
-    if min(named) < 0 or not (math.isfinite(d0) and math.isfinite(d1)):
+    if min(named) < 0 or not all(math.isfinite(value) for value in offsets_px):
         return None
-    return named[0], named[1:], (d0, d1)
+    return _Label(f"{city.ground}/{fields[0]}", named[0], tuple(named[1:]), offsets_px[0], offsets_px[1])
