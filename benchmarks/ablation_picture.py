@@ -38,7 +38,7 @@ def picture(report: dict) -> str:
     for i, (word, colour) in enumerate(
         (("same direction", "same"), ("within noise", "within noise"), ("opposite", "opposite"))
     ):
-        at = LEFT + 110 * i
+        at = LEFT + 140 * i
         out.append(
             f'<circle cx="{at}" cy="18" r="5" fill="{COLOURS[colour]}"/><text x="{at + 10}" y="22">{word}</text>'
         )
@@ -47,16 +47,18 @@ def picture(report: dict) -> str:
         if abs(math.sqrt(abs(tick))) <= reach:
             dash = "" if tick == 0 else ' stroke-dasharray="2 4"'
             out.append(f'<line x1="{x(tick)}" x2="{x(tick)}" y1="{TOP - 10}" y2="{bottom}" stroke="#b0b7be"{dash}/>')
-            out.append(f'<text x="{x(tick)}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{tick:+d}</text>')
+            out.append(
+                f'<text x="{x(tick)}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{f"{tick:+d}" if tick else 0}</text>'
+            )
     out.append(
-        f'<text x="{LEFT + WIDTH / 2}" y="{bottom + 36}" text-anchor="middle" fill="#57606a">'
+        f'<text x="{LEFT + WIDTH}" y="{bottom + 36}" text-anchor="end" fill="#57606a">'
         "difference of R@1 in points (axis: signed square root); dots are seeds, bars two standard errors</text>"
     )
     for i, (claim, dots) in enumerate(rows):
         y = TOP + ROW * i + 8
         colour = COLOURS[claim["direction"]]
         out.append(f'<text x="12" y="{y + 4}">{html.escape(claim["paper"])}</text>')
-        out.append(f'<text x="100" y="{y + 4}">{html.escape(claim["claim"])}</text>')
+        out.append(f'<text x="108" y="{y + 4}">{html.escape(claim["claim"])}</text>')
         error = 2 * (claim["standard_error"] or 0.0)
         low, high = x(claim["difference_points"] - error), x(claim["difference_points"] + error)
         low, high = max(low, LEFT), min(high, LEFT + WIDTH)
