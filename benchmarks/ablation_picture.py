@@ -47,9 +47,8 @@ def picture(report: dict) -> str:
         if abs(math.sqrt(abs(tick))) <= reach:
             dash = "" if tick == 0 else ' stroke-dasharray="2 4"'
             out.append(f'<line x1="{x(tick)}" x2="{x(tick)}" y1="{TOP - 10}" y2="{bottom}" stroke="#b0b7be"{dash}/>')
-            out.append(
-                f'<text x="{x(tick)}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{f"{tick:+d}" if tick else 0}</text>'
-            )
+            label = f"{tick:+d}" if tick else "0"
+            out.append(f'<text x="{x(tick)}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{label}</text>')
     out.append(
         f'<text x="{LEFT + WIDTH}" y="{bottom + 36}" text-anchor="end" fill="#57606a">'
         "difference of R@1 in points (axis: signed square root); dots are seeds, bars two standard errors</text>"
