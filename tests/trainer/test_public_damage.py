@@ -7,6 +7,7 @@ import scipy.io
 
 from pilotage.errors import ModelError
 from pilotage_trainer.data.public import check, open_split
+from pilotage_trainer.data.public.listing import Listing
 from pilotage_trainer.data.public.lookalike import WRITERS
 
 CSV, PLACES = "splits/train-19zl.csv", "split_locations/all.csv"
@@ -63,6 +64,23 @@ def test_a_split_file_saved_by_a_spreadsheet_is_read(whole):
     before = open_split("cvusa", root, "train")[0].query_id
     (root / CSV).write_bytes(b"\xef\xbb\xbf" + (root / CSV).read_bytes().replace(b"\n", b"\r\n").replace(b",", b", "))
     assert np.array_equal(open_split("cvusa", root, "train")[0].query_id, before)
+
+
+def test_a_file_without_a_folder_is_missing_and_not_refused(whole):
+    root = whole("cvusa")
+    change(root / CSV, lambda lines: [*lines, "0000099.jpg,0000099.jpg,x"])
+    assert check("cvusa", root).faults == {
+        "aerial pictures missing": ["0000099.jpg"],
+        "panoramas missing": ["0000099.jpg"],
+    }
+
+
+@pytest.mark.parametrize("path", ["", "/", ".", "./.", "..", "a/../b", "/a", "//a", "a\\..\\b", "a\0b"])
+def test_paths_that_lead_elsewhere_are_refused(whole, path):
+    listing = Listing(whole("cvusa"))
+    for ask in (listing.path, listing.has, listing.file, listing.lines):
+        with pytest.raises(ModelError, match="not a path below the folder"):
+            ask(path)
 
 
 @pytest.mark.parametrize("stem", ["²²", "１２", "-3", "12345678901234567890", "", "0x1"])
@@ -122,6 +140,15 @@ def test_cvact_tables_that_would_train_wrong_are_refused(whole, changes, says):
     table(root, **changes)
     with pytest.raises(ModelError, match=says):
         open_split("cvact", root, "train")
+
+
+def test_a_cvact_table_without_the_test_part_still_trains(whole):
+    root = whole("cvact")
+    found = scipy.io.loadmat(root / "ACT_data.mat")
+    scipy.io.savemat(root / "ACT_data.mat", {key: found[key] for key in ("panoIds", "utm", "trainSet", "valSet")})
+    assert len(open_split("cvact", root, "train")[0].query) == 6
+    with pytest.raises(ModelError, match=r"ACT_data\.mat: holds no valSetAll, the part 'test'"):
+        open_split("cvact", root, "test")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.6, 0.95])

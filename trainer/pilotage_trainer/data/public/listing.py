@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 from pilotage.errors import ModelError
 
@@ -16,14 +17,13 @@ class Listing:
             raise ModelError(f"{folder}: no such folder")
         self.folder = folder
         self._real = folder.resolve()
+        self.kept: dict[str, Any] = {}  # what a data set keeps from one part to the next
         self._names: dict[str, frozenset[str]] = {}
 
     def path(self, relative: str) -> Path:
         """Return a path below the folder. Split files are not trusted: what leads elsewhere is refused."""
-        pure = PurePosixPath(relative)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts or "\0" in relative:
-            raise ModelError(f"{self.folder}: a split file names {relative!r}, which is not a path below the folder")
-        return self.folder / pure
+        self._below(relative)
+        return self.folder / relative
 
     def file(self, relative: str) -> Path:
         """Return the path of a file that must be there."""
@@ -35,7 +35,7 @@ class Listing:
     def names(self, directory: str) -> frozenset[str]:
         """Return what a directory holds; nothing where there is none."""
         if directory not in self._names:
-            path = self._inside(self.path(directory))
+            path = self._inside(self.path(directory) if directory else self.folder)
             try:
                 with os.scandir(path) as entries:
                     found = list(entries)
@@ -49,9 +49,9 @@ class Listing:
 
     def has(self, relative: str) -> bool:
         """Whether a file is there."""
-        self.path(relative)
+        self._below(relative)
         directory, _, name = relative.rpartition("/")
-        return name in self.names(directory or ".")
+        return name in self.names(directory)
 
     def lines(self, relative: str) -> list[tuple[int, str]]:
         """Return the lines of a split file that are not empty, each with its number in the file, from 1."""
@@ -64,6 +64,11 @@ class Listing:
         if not found:
             raise ModelError(f"{path}: is empty")
         return found
+
+    def _below(self, relative: str) -> None:
+        parts = relative.split("/")
+        if not relative.strip("/.") or not parts[0] or ".." in parts or "\\" in relative or "\0" in relative:
+            raise ModelError(f"{self.folder}: a split file names {relative!r}, which is not a path below the folder")
 
     def _inside(self, path: Path) -> Path:
         """Return the path, or refuse one that symbolic links lead out of the folder."""
