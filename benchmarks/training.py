@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -48,8 +49,9 @@ def step_against_bare(recipe_name: str, changes: list[str], cache: Path, rounds:
         config = train.RunConfig(Path(out), cache, workers=workers, device="cpu")
         feed = open_feed(of, Where(None, cache), Ranks())
         trainer = train.Trainer(of, feed, config)
-        batches = iter(train._loader(feed.epoch(0, trainer.embed), range(10_000_000), config))
-        steps = 12
+        steps, epoch = 12, feed.epoch(0, trainer.embed)
+        rows = [i % len(epoch) for i in range(4 + steps * (rounds + 1))]
+        batches = iter(train._loader(epoch, rows, config))
         kept = next(batches)
         query, aerial = trainer.normalise(kept.query), trainer.normalise(kept.aerial)
 
@@ -104,7 +106,7 @@ def main() -> None:
     )
     took_s, gib = (float(v) for v in found.stdout.split())
     report = {
-        "machine": platform.processor() or platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "steps": rows,
         "dss_search": {
             "descriptors": arguments.search,
